@@ -1,0 +1,48 @@
+//! Struct offsets of the running kernel. Rust programs get no CO-RE relocations, so user space looks the
+//! offsets up in the kernel's BTF and writes them into the object's read-only data before it is loaded;
+//! the verifier then sees constants.
+
+macro_rules! offsets {
+    ($($field:ident: $structure:literal . $path:literal),+ $(,)?) => {
+        /// Byte offsets of the kernel struct members that the programs read.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct KernOffsets {
+            $(#[doc = concat!("`", $structure, ".", $path, "`")] pub $field: u32),+
+        }
+
+        impl KernOffsets {
+            /// Field by field: struct and member path in BTF, and the setter.
+            pub const FIELDS: &[(&str, &str, fn(&mut Self, u32))] = &[
+                $(($structure, $path, |offsets, value| offsets.$field = value)),+
+            ];
+        }
+    };
+}
+
+offsets! {
+    task_pid: "task_struct"."pid",
+    task_tgid: "task_struct"."tgid",
+    task_files: "task_struct"."files",
+    files_fdt: "files_struct"."fdt",
+    fdt_fd: "fdtable"."fd",
+    file_private_data: "file"."private_data",
+    file_flags: "file"."f_flags",
+    socket_file: "socket"."file",
+    socket_sk: "socket"."sk",
+    socket_type: "socket"."type",
+    skc_family: "sock_common"."skc_family",
+    skc_num: "sock_common"."skc_num",
+    skc_state: "sock_common"."skc_state",
+    sk_ack_backlog: "sock"."sk_ack_backlog",
+    tcp_copied_seq: "tcp_sock"."copied_seq",
+    tcp_rcv_nxt: "tcp_sock"."rcv_nxt",
+    tcp_write_seq: "tcp_sock"."write_seq",
+    tcp_snd_una: "tcp_sock"."snd_una",
+    skb_len: "sk_buff"."len",
+    skb_data: "sk_buff"."data",
+}
+
+// SAFETY: `repr(C)`, only `u32` fields: no padding, every bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for KernOffsets {}

@@ -1,0 +1,13 @@
+//! Wire types between the kernel side and the user side: plain `repr(C)` data, no logic with state.
+//!
+//! In reading order: [`header`] starts every ring record, [`process`] and [`socket`] are the rooms,
+//! [`hist`] is the bucket arithmetic of in-kernel histograms, [`loss`] names every way an event can be
+//! lost, [`kern`] carries the kernel's struct offsets down.
+#![no_std]
+
+pub mod header;
+pub mod hist;
+pub mod kern;
+pub mod loss;
+pub mod process;
+pub mod socket;

@@ -1,0 +1,39 @@
+//! Every way in which the kernel side can lose something, as an index into the per-CPU loss counters.
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $name:ident => $id:literal),+ $(,)?) => {
+        /// Why something was not seen.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum LossCause { $($(#[$doc])* $name),+ }
+
+        impl LossCause {
+            /// Every cause, in index order.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The name in `report.json` (`health.lost_by_cause`).
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                match self { $(Self::$name => $id),+ }
+            }
+        }
+    };
+}
+
+causes! {
+    /// The ring had no room: user space did not drain fast enough.
+    RingFull => "ring_full",
+    /// The connection table was full: a connection is not followed.
+    ConnTableFull => "connection_table_full",
+    /// The thread table was full: a thread is not followed.
+    ThreadTableFull => "thread_table_full",
+    /// Bytes of the application could not be read (page not resident).
+    UserReadFault => "user_read_fault",
+    /// A kernel structure could not be read.
+    KernelReadFault => "kernel_read_fault",
+    /// More I/O vectors in one call than are walked; the bytes behind them were counted but not seen.
+    IovecsUnread => "iovecs_unread",
+}
+
+/// Number of counters.
+pub const N_CAUSES: usize = LossCause::ALL.len();

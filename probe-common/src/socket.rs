@@ -1,0 +1,230 @@
+//! The socket room: connections of the traced tree, the bytes at request boundaries, and statistics of
+//! the accept, receive and send calls.
+
+use crate::{header::Header, hist::N_BUCKETS};
+
+/// Most bytes of one read that are handed up: a request head, with its cookies.
+pub const RECV_CAPTURE: usize = 4096;
+/// Bytes of a read beyond [`RECV_CAPTURE`] that does not begin like a request (a piece of a body).
+pub const RECV_BODY_CAPTURE: usize = 128;
+/// Most bytes of one write that are handed up: a response head.
+pub const SEND_CAPTURE: usize = 1024;
+/// Bytes of a larger write that does not begin like a response: room for a chunk's size line.
+pub const SEND_BODY_CAPTURE: usize = 64;
+/// Last bytes of a write that is longer than its capture: room for a chunked body's end.
+pub const TAIL_CAPTURE: usize = 16;
+/// I/O vectors of one call that are looked at.
+pub const MAX_IOVECS: usize = 8;
+
+/// The connection's local port is one on which the traced tree listens.
+pub const CONN_SERVER: u32 = 1 << 0;
+/// The socket is in non-blocking mode (`O_NONBLOCK` when last looked at).
+pub const CONN_NONBLOCK: u32 = 1 << 1;
+/// The mode is known.
+pub const CONN_MODE_KNOWN: u32 = 1 << 2;
+/// `accept` returned this connection while we watched.
+pub const CONN_ACCEPTED: u32 = 1 << 3;
+/// The connection was ended by a reset (straight from ESTABLISHED or CLOSE_WAIT to CLOSE).
+pub const CONN_RESET: u32 = 1 << 4;
+
+/// What the kernel side remembers about a connection: the value of the `CONNS` map, keyed by the
+/// address of the kernel's `struct sock`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conn {
+    /// Unique in a run; a socket address is reused, an id is not.
+    pub id: u64,
+    /// Handshake complete, nanoseconds; 0 when it was before the attach.
+    pub established_ns: u64,
+    /// Arrival of the oldest byte that the application has not read, nanoseconds; 0 for unknown.
+    pub arrival_ns: u64,
+    /// When `acked_seq` last grew, nanoseconds; 0 for never.
+    pub acked_ns: u64,
+    /// Highest sequence number that the peer acknowledged.
+    pub acked_seq: u32,
+    /// Local port, host order.
+    pub port: u32,
+    /// `CONN_*` bits.
+    pub flags: u32,
+    /// No implicit padding.
+    pub reserved: u32,
+}
+
+/// `accept` returned a connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptRaw {
+    /// Who accepted, at the return of the call.
+    pub header: Header,
+    /// The connection.
+    pub conn: u64,
+    /// Handshake complete, nanoseconds; 0 when it was before the attach.
+    pub established_ns: u64,
+    /// Connections that waited in this listener's queue before this call took one.
+    pub backlog: u32,
+    /// Port of the listener, host order.
+    pub port: u32,
+}
+
+/// Bytes moved through a connection: one read or one write that moved at least one byte.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct DataHead {
+    /// Who called, at the return of the call.
+    pub header: Header,
+    /// The connection.
+    pub conn: u64,
+    /// Entry of the call, nanoseconds; 0 when it was before the attach.
+    pub enter_ns: u64,
+    /// Reads: when the first of these bytes became readable, nanoseconds; 0 for unknown.
+    pub arrival_ns: u64,
+    /// Reads: when the peer had acknowledged all that was sent so far, nanoseconds; 0 for not, or unknown.
+    pub acked_ns: u64,
+    /// The call's return value.
+    pub bytes: u64,
+    /// Local port, host order.
+    pub port: u32,
+    /// `CONN_*` bits.
+    pub flags: u32,
+    /// Captured from the start of the data.
+    pub head_len: u32,
+    /// Captured from the end of the data, behind the head; 0 when the head holds everything.
+    pub tail_len: u32,
+}
+
+/// A [`DataHead`] with its bytes; the ring record ends after `head_len + tail_len` of them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct DataRaw {
+    /// The fixed part.
+    pub head: DataHead,
+    /// The bytes; twice the longest capture, so that any checked offset plus any checked length fits.
+    pub bytes: [u8; 2 * RECV_CAPTURE],
+}
+
+/// A change of a connection's state.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ConnRaw {
+    /// When; pid and tid are 0 (softirq context).
+    pub header: Header,
+    /// The connection.
+    pub conn: u64,
+    /// When the peer had acknowledged all that was sent, nanoseconds; 0 for not, or unknown.
+    pub acked_ns: u64,
+    /// `CONN_*` bits.
+    pub flags: u32,
+    /// Local port, host order.
+    pub port: u32,
+}
+
+/// The traced tree began to listen on a port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ListenRaw {
+    /// Who called listen.
+    pub header: Header,
+    /// The port, host order.
+    pub port: u32,
+    /// No implicit padding.
+    pub reserved: u32,
+}
+
+/// The calls that are counted.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// accept, accept4
+    Accept = 0,
+    /// read, readv, recvfrom, recvmsg
+    Recv = 1,
+    /// write, writev, sendto, sendmsg, sendfile
+    Send = 2,
+}
+
+impl Op {
+    /// Every op, in index order.
+    pub const ALL: &[Self] = &[Self::Accept, Self::Recv, Self::Send];
+}
+
+/// Whose socket a counted call was on.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A TCP connection to a port on which the tree listens, or that listener itself.
+    Server = 0,
+    /// Any other TCP socket.
+    Client = 1,
+}
+
+impl Role {
+    /// Every role, in index order.
+    pub const ALL: &[Self] = &[Self::Server, Self::Client];
+}
+
+/// Whether a counted call could have slept.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The socket is in blocking mode: the time includes waiting for the peer.
+    Blocking = 0,
+    /// `O_NONBLOCK` or `MSG_DONTWAIT`.
+    Nonblocking = 1,
+    /// Not known: the connection is older than the attach and has only been read from.
+    Unknown = 2,
+}
+
+impl Mode {
+    /// Every mode, in index order.
+    pub const ALL: &[Self] = &[Self::Blocking, Self::Nonblocking, Self::Unknown];
+}
+
+/// Number of [`OpStats`]: op × role × mode.
+pub const N_OP_STATS: usize = Op::ALL.len() * Role::ALL.len() * Mode::ALL.len();
+
+/// Index of the statistics of a call.
+#[inline(always)]
+#[must_use]
+pub const fn op_index(op: u32, role: u32, mode: u32) -> u32 {
+    (op * Role::ALL.len() as u32 + role) * Mode::ALL.len() as u32 + mode
+}
+
+/// Statistics of one kind of call, per CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct OpStats {
+    /// Calls that returned while we watched.
+    pub calls: u64,
+    /// Of these, failed with EAGAIN: nothing was there, or no room.
+    pub would_block: u64,
+    /// Of these, failed otherwise.
+    pub errors: u64,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Calls whose entry was seen too, and so stand in the histogram.
+    pub timed: u64,
+    /// Sum, nanoseconds.
+    pub sum_ns: u64,
+    /// Shortest, nanoseconds; 0 when `timed` is 0.
+    pub min_ns: u64,
+    /// Longest, nanoseconds.
+    pub max_ns: u64,
+    /// Calls per bucket of [`crate::hist`].
+    pub buckets: [u64; N_BUCKETS],
+}
+
+// SAFETY: `repr(C)`, only integers, no padding (8*4 + 4*4), so every bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Conn {}
+// SAFETY: `repr(C)`, only `u64`: no padding, every bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for OpStats {}
+
+const _: () = {
+    assert!(size_of::<Conn>() == 48);
+    assert!(size_of::<AcceptRaw>() == 48);
+    assert!(size_of::<DataHead>() == 80);
+    assert!(size_of::<DataRaw>() == size_of::<DataHead>() + 2 * RECV_CAPTURE);
+    assert!(size_of::<ConnRaw>() == 48);
+    assert!(size_of::<OpStats>() <= 32 * 1024, "the kernel's limit for a per-CPU map value");
+};

@@ -1,0 +1,131 @@
+//! Owner of `sys_enter` and `sys_exit`: picks the calls that move bytes, and hands them to their room.
+//!
+//! At the return of a call the registers still hold its arguments, so one program sees number, arguments
+//! and result; the entry only leaves its time stamp.
+
+use aya_ebpf::{
+    EbpfContext as _, helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext,
+};
+use probe_common::{
+    loss::LossCause,
+    process::{NR_UNKNOWN, Thread},
+};
+
+use crate::{
+    process,
+    shared::{
+        emit::lose,
+        regs::{self, Args, nr},
+    },
+    socket,
+};
+
+/// A call of a traced thread at its return.
+pub(crate) struct Call {
+    /// The thread's state; see [`process::traced`].
+    pub(crate) thread: *mut Thread,
+    /// File descriptor: the first argument of every call here.
+    pub(crate) fd: u64,
+    /// The return value.
+    pub(crate) ret: i64,
+    /// Entry, nanoseconds; 0 when it was not seen.
+    pub(crate) enter_ns: u64,
+    /// Now, nanoseconds.
+    pub(crate) ts_ns: u64,
+}
+
+/// Where a call's bytes lie in the application's memory.
+#[derive(Clone, Copy)]
+pub(crate) enum Buffer {
+    /// One range that starts here.
+    Flat(u64),
+    /// An array of `struct iovec`: address and number of entries.
+    Iovecs(u64, u64),
+    /// A `struct msghdr`.
+    Message(u64),
+    /// In no memory of the application (sendfile).
+    Elsewhere,
+}
+
+/// Whether any room wants this call.
+#[inline(always)]
+fn is_watched(number: u64) -> bool {
+    matches!(
+        number,
+        nr::READ
+            | nr::WRITE
+            | nr::READV
+            | nr::WRITEV
+            | nr::SENDFILE
+            | nr::ACCEPT
+            | nr::SENDTO
+            | nr::RECVFROM
+            | nr::SENDMSG
+            | nr::RECVMSG
+            | nr::ACCEPT4
+    )
+}
+
+/// `raw_syscalls:sys_enter(regs, nr)`.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
+    let number: u64 = ctx.arg(1);
+    if !is_watched(number) {
+        return 0;
+    }
+    if let Some(thread) = process::traced(ctx.pid()) {
+        // SAFETY: a valid map value that only this thread writes while it is in the kernel.
+        let thread = unsafe { &mut *thread };
+        thread.nr = number as u32 + 1;
+        thread.sock = 0;
+        thread.arrival_ns = 0;
+        thread.acked_ns = 0;
+        // SAFETY: a helper without arguments.
+        thread.enter_ns = unsafe { bpf_ktime_get_ns() };
+    }
+    0
+}
+
+/// `raw_syscalls:sys_exit(regs, ret)`.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub(crate) fn fdio_exit(ctx: RawTracePointContext) -> i32 {
+    try_exit(&ctx).unwrap_or(0)
+}
+
+#[inline(always)]
+fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
+    let thread = process::traced(ctx.pid())?;
+    // SAFETY: as in `fdio_enter`; the borrow ends before the rooms get the pointer.
+    let (number, enter_ns) = unsafe { ((*thread).nr, (*thread).enter_ns) };
+    if number == 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    unsafe { (*thread).nr = 0 };
+    let Some(Args { nr: number_now, arg }) = regs::args(ctx.arg(0)) else {
+        lose(LossCause::KernelReadFault);
+        return None;
+    };
+    let seen = number != NR_UNKNOWN && u64::from(number) == number_now + 1;
+    let call = Call {
+        thread,
+        fd: arg[0],
+        ret: ctx.arg(1),
+        enter_ns: if seen { enter_ns } else { 0 },
+        // SAFETY: a helper without arguments.
+        ts_ns: unsafe { bpf_ktime_get_ns() },
+    };
+    match number_now {
+        nr::READ => socket::recv(ctx, &call, Buffer::Flat(arg[1]), 0),
+        nr::RECVFROM => socket::recv(ctx, &call, Buffer::Flat(arg[1]), arg[3]),
+        nr::READV => socket::recv(ctx, &call, Buffer::Iovecs(arg[1], arg[2]), 0),
+        nr::RECVMSG => socket::recv(ctx, &call, Buffer::Message(arg[1]), arg[2]),
+        nr::WRITE => socket::send(ctx, &call, Buffer::Flat(arg[1]), 0),
+        nr::SENDTO => socket::send(ctx, &call, Buffer::Flat(arg[1]), arg[3]),
+        nr::WRITEV => socket::send(ctx, &call, Buffer::Iovecs(arg[1], arg[2]), 0),
+        nr::SENDMSG => socket::send(ctx, &call, Buffer::Message(arg[1]), arg[2]),
+        nr::SENDFILE => socket::send(ctx, &call, Buffer::Elsewhere, 0),
+        nr::ACCEPT | nr::ACCEPT4 => socket::accept(ctx, &call),
+        _ => None,
+    }
+}

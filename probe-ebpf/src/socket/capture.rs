@@ -1,0 +1,138 @@
+//! Copies the bytes at request boundaries out of the application's buffers and sends them up.
+//!
+//! Small calls go up whole; of large ones the start, as much as a head needs, and of large writes the last
+//! bytes, where a chunked body ends. What is not copied is still counted by its length.
+
+use aya_ebpf::{
+    helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as probe_read_user},
+    macros::map,
+    maps::PerCpuArray,
+};
+use probe_common::{
+    loss::LossCause,
+    socket::{
+        DataHead, DataRaw, MAX_IOVECS, RECV_BODY_CAPTURE, RECV_CAPTURE, SEND_BODY_CAPTURE, SEND_CAPTURE,
+        TAIL_CAPTURE,
+    },
+};
+
+use crate::shared::{
+    emit::{emit_bytes, lose},
+    fdio::Buffer,
+};
+
+/// Where a record is put together: too big for the stack. `sys_exit` runs with preemption off, so its
+/// CPU's slot is its own.
+#[map]
+static SCRATCH: PerCpuArray<DataRaw> = PerCpuArray::with_max_entries(1, 0);
+
+/// Sends up a read.
+#[inline(always)]
+pub(crate) fn emit_recv(head: DataHead, buffer: Buffer) {
+    // A method token is letters.
+    emit(head, buffer, RECV_CAPTURE, RECV_BODY_CAPTURE, 0, |start| start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase());
+}
+
+/// Sends up a write.
+#[inline(always)]
+pub(crate) fn emit_send(head: DataHead, buffer: Buffer) {
+    emit(head, buffer, SEND_CAPTURE, SEND_BODY_CAPTURE, TAIL_CAPTURE, |start| start == *b"HTTP");
+}
+
+#[inline(always)]
+fn emit(
+    head: DataHead,
+    buffer: Buffer,
+    whole: usize,
+    body: usize,
+    tail: usize,
+    is_head: impl Fn([u8; 4]) -> bool,
+) {
+    let Some(raw) = SCRATCH.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's slot; see `SCRATCH`.
+    let raw = unsafe { &mut *raw };
+    raw.head = head;
+    let (base, iovecs) = match buffer {
+        Buffer::Flat(base) => (base, None),
+        Buffer::Iovecs(vector, count) => (0, Some((vector, count))),
+        Buffer::Message(message) => (0, iovecs_of(message)),
+        Buffer::Elsewhere => (0, Some((0, 0))),
+    };
+    let bytes = head.bytes as usize;
+    let (head_len, tail_len) = if let Some((vector, count)) = iovecs {
+        (gather(raw, vector, count, bytes.min(whole)), 0)
+    } else {
+        let want = if bytes <= whole {
+            bytes
+        } else if read_user::<[u8; 4]>(base).is_some_and(is_head) {
+            whole
+        } else {
+            body
+        };
+        let got = copy(raw, 0, base, want);
+        let tail_len = if tail != 0 && bytes > want + tail && got == want {
+            copy(raw, got, base + (bytes - tail) as u64, tail)
+        } else {
+            0
+        };
+        (got, tail_len)
+    };
+    raw.head.head_len = head_len as u32;
+    raw.head.tail_len = tail_len as u32;
+    let len = (size_of::<DataHead>() + head_len + tail_len).min(size_of::<DataRaw>());
+    // SAFETY: `len` is within the record, whose bytes are all initialised (map memory starts zeroed).
+    emit_bytes(unsafe { core::slice::from_raw_parts(core::ptr::from_ref(raw).cast::<u8>(), len) });
+}
+
+/// The vector of a `struct msghdr` of the application: `msg_iov` at 16, `msg_iovlen` at 24 (ABI, 64 bit).
+#[inline(always)]
+fn iovecs_of(message: u64) -> Option<(u64, u64)> {
+    Some(read_user::<(u64, u64)>(message + 16).unwrap_or((0, 0)))
+}
+
+/// Copies up to `want` bytes from an array of `struct iovec` to the front of the record.
+#[inline(always)]
+fn gather(raw: &mut DataRaw, vector: u64, count: u64, want: usize) -> usize {
+    let mut got = 0usize;
+    for i in 0..MAX_IOVECS as u64 {
+        if i >= count || got >= want {
+            return got;
+        }
+        let Some((base, len)) = read_user::<(u64, u64)>(vector + i * 16) else { return got };
+        let take = (len as usize).min(want - got);
+        let copied = copy(raw, got, base, take);
+        got += copied;
+        if copied != take {
+            return got;
+        }
+    }
+    if got < want && count > MAX_IOVECS as u64 {
+        lose(LossCause::IovecsUnread);
+    }
+    got
+}
+
+/// Copies `len` bytes of the application to `offset` of the record; returns how many, which is all or 0.
+#[inline(always)]
+fn copy(raw: &mut DataRaw, offset: usize, from: u64, len: usize) -> usize {
+    // The masks tell the verifier what the callers know: both are below half of the record.
+    let offset = offset & (RECV_CAPTURE - 1);
+    let len = if len > RECV_CAPTURE { RECV_CAPTURE } else { len };
+    if len == 0 {
+        return 0;
+    }
+    // SAFETY: offset + len is at most 2 * RECV_CAPTURE - 1, the record's size; the helper checks the source.
+    let failed = unsafe { probe_read_user(raw.bytes.as_mut_ptr().add(offset).cast(), len as u32, from as *const _) };
+    if failed != 0 {
+        lose(LossCause::UserReadFault);
+        return 0;
+    }
+    len
+}
+
+/// Reads a small value of the application.
+#[inline(always)]
+fn read_user<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address and fails instead of faulting.
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
+}

@@ -1,0 +1,138 @@
+//! The TCP tracepoints: handshakes, arriving segments, the socket a read reads from, closes.
+
+use aya_ebpf::{
+    EbpfContext as _, helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext,
+};
+use probe_common::{
+    header::{Header, Kind},
+    socket::{CONN_RESET, CONN_SERVER, ConnRaw, ListenRaw},
+};
+
+use super::conns;
+use crate::{
+    process,
+    shared::{
+        emit::emit,
+        kern::{self, tcp_state},
+    },
+};
+
+/// `sock:inet_sock_set_state(sk, oldstate, newstate)`.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub(crate) fn socket_state(ctx: RawTracePointContext) -> i32 {
+    try_state(&ctx).unwrap_or(0)
+}
+
+fn try_state(ctx: &RawTracePointContext) -> Option<i32> {
+    let sk: u64 = ctx.arg(0);
+    let old: u64 = ctx.arg(1);
+    let new: u64 = ctx.arg(2);
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    match new {
+        tcp_state::ESTABLISHED if old == tcp_state::SYN_RECV => {
+            let port = kern::local_port(sk)?;
+            if conns::is_listening(port) {
+                conns::add(sk, port, now)?;
+            }
+        }
+        tcp_state::LISTEN => {
+            process::traced(ctx.pid())?;
+            let port = kern::local_port(sk)?;
+            conns::listen(port);
+            emit(&ListenRaw {
+                header: process::header(ctx, Kind::Listen, now),
+                port: u32::from(port),
+                reserved: 0,
+            });
+        }
+        tcp_state::CLOSE_WAIT => changed(sk, Kind::PeerClosed, 0, now)?,
+        tcp_state::CLOSE => {
+            // Without a FIN from either side first, it was a reset.
+            let reset = if old == tcp_state::ESTABLISHED || old == tcp_state::CLOSE_WAIT { CONN_RESET } else { 0 };
+            changed(sk, Kind::Closed, reset, now)?;
+            conns::remove(sk);
+        }
+        _ => {}
+    }
+    Some(0)
+}
+
+/// Tells user space about a known server connection; softirq context, so nobody's pid.
+#[inline(always)]
+fn changed(sk: u64, kind: Kind, flags: u32, ts_ns: u64) -> Option<()> {
+    // SAFETY: a valid map value; fields are read once, and a concurrent writer changes whole words.
+    let conn = unsafe { &*conns::get(sk)? };
+    if conn.flags & CONN_SERVER != 0 {
+        let acked = kern::all_acknowledged(sk).unwrap_or(false);
+        emit(&ConnRaw {
+            header: Header { ts_ns, pid: 0, tid: 0, kind: kind as u32, reserved: 0 },
+            conn: conn.id,
+            acked_ns: if acked { conn.acked_ns } else { 0 },
+            flags: conn.flags | flags,
+            port: conn.port,
+        });
+    }
+    Some(())
+}
+
+/// `tcp:tcp_probe(sk, skb)`: every segment that arrives in ESTABLISHED, under the socket's lock and before
+/// TCP looks at it.
+#[raw_tracepoint(tracepoint = "tcp_probe")]
+pub(crate) fn socket_segment(ctx: RawTracePointContext) -> i32 {
+    try_segment(&ctx).unwrap_or(0)
+}
+
+#[inline(always)]
+fn try_segment(ctx: &RawTracePointContext) -> Option<i32> {
+    let sk: u64 = ctx.arg(0);
+    if !conns::is_listening(kern::local_port(sk)?) {
+        return None;
+    }
+    let conn = conns::get_or_add(sk, 0)?;
+    // SAFETY: a valid map value; the socket's lock keeps other segments of this connection out.
+    let conn = unsafe { &mut *conn };
+    let segment = kern::segment(ctx.arg(1))?;
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // Sequence numbers wrap: the signed difference orders them (RFC 9293, 3.4).
+    if conn.acked_ns == 0 || (segment.ack.wrapping_sub(conn.acked_seq) as i32) > 0 {
+        conn.acked_seq = segment.ack;
+        conn.acked_ns = now;
+    }
+    // The first byte that the application has not read became readable now if nothing was waiting and the
+    // segment continues the stream (not a retransmission of what was read, not behind a gap).
+    if segment.payload > 0 && kern::receive_queue_is_empty(sk)? {
+        let before = kern::rcv_nxt(sk)?.wrapping_sub(segment.seq);
+        if (before as i32) >= 0 && before < segment.payload {
+            conn.arrival_ns = now;
+        }
+    }
+    Some(0)
+}
+
+/// `tcp:tcp_rcv_space_adjust(sk)`: inside a read that got bytes, under the socket's lock.
+///
+/// Joins the call to its socket, and takes the arrival time while no new segment can change it.
+#[raw_tracepoint(tracepoint = "tcp_rcv_space_adjust")]
+pub(crate) fn socket_read(ctx: RawTracePointContext) -> i32 {
+    try_read(&ctx).unwrap_or(0)
+}
+
+#[inline(always)]
+fn try_read(ctx: &RawTracePointContext) -> Option<i32> {
+    let thread = process::traced(ctx.pid())?;
+    // SAFETY: a valid map value that only this thread writes while it is in the kernel.
+    let thread = unsafe { &mut *thread };
+    // Once per buffer that the read empties; the first one holds the first byte.
+    if thread.nr == 0 || thread.sock != 0 {
+        return None;
+    }
+    let sk: u64 = ctx.arg(0);
+    thread.sock = sk;
+    // SAFETY: a valid map value; the socket's lock keeps segments of this connection out.
+    let conn = unsafe { &*conns::get_or_add(sk, 0)? };
+    thread.arrival_ns = conn.arrival_ns;
+    thread.acked_ns = if kern::all_acknowledged(sk)? { conn.acked_ns } else { 0 };
+    Some(0)
+}

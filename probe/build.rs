@@ -1,0 +1,113 @@
+//! Builds the kernel side (`probe-ebpf`, binary `probe-kernel`) for the BPF target and leaves the object at
+//! `OUT_DIR/probe-kernel`, from where the loader embeds it.
+//!
+//! It installs nothing: the tool chain (rust-src, bpf-linker) comes from `cargo xtask setup`. With `PROBE_SKIP_EBPF=1`
+//! it writes an empty object instead, so that clippy and docs work on a machine without that tool chain; the loader
+//! names an empty object as such.
+
+#![expect(clippy::print_stdout, reason = "cargo reads a build script's directives from its stdout")]
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// Name of the kernel binary, as in probe-ebpf/Cargo.toml.
+const KERNEL_BIN: &str = "probe-kernel";
+const LINKER: &str = "bpf-linker";
+const SKIP: &str = "PROBE_SKIP_EBPF";
+/// Both byte orders, because the linker is the same program and only one of the two targets is ever built.
+const LINKER_VARIABLES: [&str; 2] =
+    ["CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", "CARGO_TARGET_BPFEB_UNKNOWN_NONE_LINKER"];
+
+fn main() -> Result<()> {
+    watch();
+    let out = PathBuf::from(env::var_os("OUT_DIR").context("failed to read `OUT_DIR`\nbuild with cargo")?);
+    if env::var_os(SKIP).is_some_and(|value| value == "1") {
+        println!("cargo:warning={SKIP}=1: the kernel object is left empty, this probe cannot attach");
+        let object = out.join(KERNEL_BIN);
+        return fs::write(&object, []).with_context(|| format!("failed to write `{}`", object.display()));
+    }
+
+    let mut environment = linker_environment()?;
+    let toolchain = env::var("RUSTUP_TOOLCHAIN").ok();
+    if toolchain.is_none() {
+        environment.push(("PATH", path_without_rustup()?));
+    }
+    // Lets `-Z build-std=core` work on a stable compiler: no nightly to install, and the same compiler on both sides.
+    environment.push(("RUSTC_BOOTSTRAP", OsString::from("1")));
+    // Our warnings are replayed by cargo on every later build: progress lines of the inner build do not belong there.
+    environment.push(("CARGO_TERM_QUIET", OsString::from("true")));
+    for (name, value) in environment {
+        // SAFETY: this process has a single thread until aya-build starts one below, so nobody reads the
+        // environment while it changes.
+        unsafe { env::set_var(name, value) };
+    }
+
+    let features: &[&str] =
+        if env::var_os("CARGO_FEATURE_KERNEL_LOG").is_some() { &["kernel-log"] } else { &[] };
+    let package = aya_build::Package {
+        name: "probe-ebpf",
+        root_dir: "../probe-ebpf",
+        no_default_features: false,
+        features,
+    };
+    let toolchain = aya_build::Toolchain::Custom(toolchain.as_deref().unwrap_or_default());
+    aya_build::build_ebpf([package], toolchain).context(
+        "failed to build the kernel side `probe-ebpf`\nrun `cargo xtask setup`, or set PROBE_SKIP_EBPF=1 to build without it",
+    )
+}
+
+/// Names what the kernel object depends on. aya-build watches probe-ebpf only: without probe-common a changed wire
+/// struct would leave the old object in place, without the manifests a new aya-ebpf or profile would.
+fn watch() {
+    for path in ["build.rs", "../probe-common/src", "../probe-common/Cargo.toml", "../Cargo.toml", "../Cargo.lock"]
+    {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    for variable in [SKIP, "XDG_CACHE_HOME"].iter().chain(&LINKER_VARIABLES) {
+        println!("cargo:rerun-if-env-changed={variable}");
+    }
+}
+
+/// The variables that tell the inner cargo where the linker is; empty where the user has named one already.
+fn linker_environment() -> Result<Vec<(&'static str, OsString)>> {
+    if LINKER_VARIABLES.iter().any(|variable| env::var_os(variable).is_some()) {
+        return Ok(Vec::new());
+    }
+    let Some(linker) = find_linker() else {
+        bail!(
+            "failed to find `{LINKER}` in PATH and `{}`\nrun `cargo xtask setup`, or set {SKIP}=1 to build without the kernel side",
+            cache_bin().unwrap_or_default().display()
+        );
+    };
+    println!("cargo:rerun-if-changed={}", linker.display());
+    Ok(LINKER_VARIABLES.map(|variable| (variable, linker.clone().into_os_string())).to_vec())
+}
+
+/// The linker of `cargo xtask setup` wins over one in PATH: set-up built it for this compiler's LLVM, and it left the
+/// cache empty if the one in PATH fits.
+fn find_linker() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    cache_bin().into_iter().chain(env::split_paths(&path)).map(|dir| dir.join(LINKER)).find(|file| file.is_file())
+}
+
+/// Where `cargo xtask setup` installs programs.
+fn cache_bin() -> Option<PathBuf> {
+    let absolute = |dir: &PathBuf| dir.is_absolute();
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(absolute);
+    let cache = cache.or_else(|| env::home_dir().map(|home| home.join(".cache")))?;
+    Some(cache.join("probe/bin"))
+}
+
+/// A search path on which aya-build finds the cargo that runs us. Without `RUSTUP_TOOLCHAIN` that is not one of
+/// rustup's (a distribution's, say), but aya-build would ask any rustup it sees for a tool chain of its own.
+fn path_without_rustup() -> Result<OsString> {
+    let cargo = env::var_os("CARGO").context("failed to read `CARGO`\nbuild with cargo")?;
+    let own = Path::new(&cargo).parent().map(Path::to_path_buf);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let others = env::split_paths(&path).filter(|dir| !dir.join(OsStr::new("rustup")).exists());
+    env::join_paths(own.into_iter().chain(others)).context("failed to join the search path `PATH`")
+}

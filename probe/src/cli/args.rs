@@ -1,0 +1,150 @@
+//! The arguments of `attach` and `doctor`, and the parsers of their values.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+/// Where the kernel publishes its type information.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Which processes to watch: exactly one of these.
+#[derive(Args, Clone, Debug, Default)]
+#[group(multiple = false)]
+pub struct TargetArgs {
+    /// Watch this process with its workers and all children
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// Watch the processes that listen on this TCP port
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Watch the processes of this control group (a path under /sys/fs/cgroup)
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+}
+
+impl TargetArgs {
+    /// One of them was given.
+    pub const fn is_given(&self) -> bool {
+        self.pid.is_some() || self.port.is_some() || self.cgroup.is_some()
+    }
+}
+
+/// Arguments of `probe attach`.
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["pid", "port", "cgroup"]))]
+pub struct AttachArgs {
+    /// Which processes.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Objectives, routes and phases (TOML); without one there is a report but nothing to fail
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// End after this time, e.g. 60s, 5m, 1h; otherwise at Ctrl-C or when the target exits
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Directory for the results, new or empty [default: runs/<time>-<pid>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Keep the decoded events too, so that `probe report` can make the report again
+    #[arg(long)]
+    pub record: bool,
+    /// Watch only the processes found now, not those they create later
+    #[arg(long)]
+    pub no_children: bool,
+    /// What an inconclusive verdict counts as [default: an exit code of its own, 4]
+    #[arg(long, value_name = "AS")]
+    pub inconclusive: Option<InconclusiveAs>,
+    /// Size of the ring buffer between kernel and probe, MiB, a power of two
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = parse_ring_mib, hide = true)]
+    pub ring_mib: u32,
+    /// The kernel's type information
+    #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, hide = true)]
+    pub btf: PathBuf,
+}
+
+/// Arguments of `probe doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// Also say what can be seen of these processes.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// The kernel's type information
+    #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, hide = true)]
+    pub btf: PathBuf,
+}
+
+/// What `--inconclusive` maps an inconclusive verdict to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InconclusiveAs {
+    /// As a failed objective: exit code 3
+    Fail,
+    /// As a warning: exit code 0
+    Warn,
+    /// As a pass: exit code 0
+    Pass,
+}
+
+/// Parses a time span: a number with `ms`, `s`, `m` or `h`; a bare number is seconds.
+/// At least 1 ms, at most 30 days.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds_per_unit = match unit.trim() {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unknown unit `{unit}`, use ms, s, m or h (60s, 5m, 1h)")),
+    };
+    let number: f64 =
+        number.parse().map_err(|_| "not a time span, write a number and a unit (60s, 5m, 1h)".to_owned())?;
+    let seconds = number * seconds_per_unit;
+    if !(0.001..=30.0 * 86_400.0).contains(&seconds) {
+        return Err("must be between 1ms and 30 days (720h)".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// The kernel takes ring buffers of a power of two of pages, in `max_entries: u32` bytes.
+fn parse_ring_mib(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(mib) if mib.is_power_of_two() && mib <= 1024 => Ok(mib),
+        _ => Err("must be a power of two from 1 to 1024".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, expected) in [
+            ("60s", Some(60_000)),
+            ("60", Some(60_000)),
+            ("1.5s", Some(1_500)),
+            ("250ms", Some(250)),
+            ("5m", Some(300_000)),
+            ("2h", Some(7_200_000)),
+            ("0", None),
+            ("0s", None),
+            ("-1s", None),
+            ("s", None),
+            ("1d", None),
+            ("1.2.3s", None),
+            ("nan", None),
+            ("99999999h", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_duration(text).ok(), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn ring_sizes() {
+        for (text, ok) in [("1", true), ("16", true), ("0", false), ("3", false), ("2048", false), ("x", false)] {
+            assert_eq!(parse_ring_mib(text).is_ok(), ok, "{text}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! From events to what they mean: pure, no I/O, no clocks of its own.
+
+mod request;
+
+pub use request::Correlator;
+
+/// One request with its response, or what there was of them: the unit that is counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// The method token.
+    pub method: String,
+    /// The target's path without query.
+    pub path: String,
+    /// The process that read the request.
+    pub pid: u32,
+    /// Final status; 0 when none was sent.
+    pub status: u16,
+    /// How it ended.
+    pub ending: crate::event::Ending,
+    /// Last byte of the response sent, or the moment the connection or the run ended.
+    pub end_ns: u64,
+    /// Where the time went; none when the start was not seen (the request arrived before the attach):
+    /// such an exchange is counted but never timed.
+    pub timing: Option<Timing>,
+    /// Bytes of the request, head and body.
+    pub bytes_in: u64,
+    /// Bytes of the response, head and body.
+    pub bytes_out: u64,
+}
+
+/// The parts of a request's latency; they follow one another and add up to it. Nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Waited for the application to accept the connection (only the first request of one).
+    pub accept_queue_ns: u64,
+    /// Waited in the socket for the application to read its first byte.
+    pub receive_queue_ns: u64,
+    /// From the first read to the last read of the body.
+    pub read_ns: u64,
+    /// From there to the first byte of the response.
+    pub app_ns: u64,
+    /// From there to the last byte of the response.
+    pub write_ns: u64,
+}
+
+impl Timing {
+    /// Request latency: first byte readable to last byte sent.
+    pub const fn latency_ns(&self) -> u64 {
+        self.accept_queue_ns + self.receive_queue_ns + self.read_ns + self.app_ns + self.write_ns
+    }
+}
+
+/// What correlation hands on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    /// A request was answered, aborted, or still open at the end of the run.
+    Exchange(Exchange),
+    /// A connection was accepted.
+    Accept {
+        /// The listener's port.
+        port: u16,
+        /// ESTABLISHED to the return of accept; none when the first was not seen.
+        queue_wait_ns: Option<u64>,
+        /// Connections in the queue just before.
+        backlog: u32,
+    },
+    /// A response reached its peer.
+    Delivery {
+        /// Method of the request that it answered.
+        method: String,
+        /// Path of the request that it answered.
+        path: String,
+        /// Last byte sent to last byte acknowledged.
+        delivery_ns: u64,
+    },
+}

@@ -1,0 +1,2 @@
+//! Kernel tests (being written).
+fn main() {}

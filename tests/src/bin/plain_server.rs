@@ -1,0 +1,2 @@
+//! Plain server (being written).
+fn main() {}
