@@ -11,6 +11,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -32,9 +33,9 @@ fn main() -> Result<()> {
     }
 
     let mut environment = linker_environment()?;
-    let toolchain = env::var("RUSTUP_TOOLCHAIN").ok();
-    if toolchain.is_none() {
-        environment.push(("PATH", path_without_rustup()?));
+    let compiler = Compiler::choose()?;
+    if let Compiler::Plain { dir } = &compiler {
+        environment.push(("PATH", path_without_rustup(dir)?));
     }
     // Lets `-Z build-std=core` work on a stable compiler: no nightly to install, and the same compiler on both sides.
     environment.push(("RUSTC_BOOTSTRAP", OsString::from("1")));
@@ -54,8 +55,7 @@ fn main() -> Result<()> {
         no_default_features: false,
         features,
     };
-    let toolchain = aya_build::Toolchain::Custom(toolchain.as_deref().unwrap_or_default());
-    aya_build::build_ebpf([package], toolchain).context(
+    aya_build::build_ebpf([package], compiler.toolchain()).context(
         "failed to build the kernel side `probe-ebpf`\nrun `cargo xtask setup`, or set PROBE_SKIP_EBPF=1 to build without it",
     )
 }
@@ -102,12 +102,49 @@ fn cache_bin() -> Option<PathBuf> {
     Some(cache.join("probe/bin"))
 }
 
-/// A search path on which aya-build finds the cargo that runs us. Without `RUSTUP_TOOLCHAIN` that is not one of
-/// rustup's (a distribution's, say), but aya-build would ask any rustup it sees for a tool chain of its own.
-fn path_without_rustup() -> Result<OsString> {
-    let cargo = env::var_os("CARGO").context("failed to read `CARGO`\nbuild with cargo")?;
-    let own = Path::new(&cargo).parent().map(Path::to_path_buf);
+/// Which Rust builds the kernel side. `core` must be built for the BPF target, so its sources have to be there;
+/// `cargo xtask setup` chooses by the same rule.
+enum Compiler {
+    /// The one that builds us, under its name in rustup.
+    Rustup(String),
+    /// One outside of rustup (a distribution's), by the directory that holds its cargo and rustc.
+    Plain { dir: PathBuf },
+}
+
+impl Compiler {
+    fn choose() -> Result<Self> {
+        let cargo = env::var_os("CARGO").context("failed to read `CARGO`\nbuild with cargo")?;
+        let own = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        // Where rustup can't fetch the sources, set-up takes Debian's Rust, which comes with them as a package.
+        let debian = Path::new("/usr/bin");
+        if !has_sources(&own) && has_sources(debian.join("rustc").as_os_str()) {
+            return Ok(Self::Plain { dir: debian.to_owned() });
+        }
+        Ok(match env::var("RUSTUP_TOOLCHAIN") {
+            Ok(name) => Self::Rustup(name),
+            Err(_) => Self::Plain { dir: Path::new(&cargo).parent().unwrap_or(debian).to_owned() },
+        })
+    }
+
+    /// As aya-build wants it: without rustup in PATH it ignores the name.
+    fn toolchain(&self) -> aya_build::Toolchain<'_> {
+        aya_build::Toolchain::Custom(match self {
+            Self::Rustup(name) => name,
+            Self::Plain { .. } => "",
+        })
+    }
+}
+
+fn has_sources(rustc: &OsStr) -> bool {
+    let Ok(output) = Command::new(rustc).args(["--print", "sysroot"]).output() else { return false };
+    let sysroot = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    output.status.success() && Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").is_dir()
+}
+
+/// A search path on which aya-build finds the cargo of `dir`, and no rustup, which it would ask for a tool chain.
+fn path_without_rustup(dir: &Path) -> Result<OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let others = env::split_paths(&path).filter(|dir| !dir.join(OsStr::new("rustup")).exists());
-    env::join_paths(own.into_iter().chain(others)).context("failed to join the search path `PATH`")
+    let others = env::split_paths(&path).filter(|dir| !dir.join("rustup").exists());
+    let dirs = std::iter::once(dir.to_owned()).chain(others);
+    env::join_paths(dirs).context("failed to join the search path `PATH`")
 }

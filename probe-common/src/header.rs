@@ -1,8 +1,10 @@
 //! The head of every ring record: when, who, and which record follows.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 /// First field of every ring record.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes)]
 pub struct Header {
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub ts_ns: u64,
@@ -50,8 +52,6 @@ kinds! {
     Recv = 11,
     /// [`crate::socket::DataRaw`]: bytes that a write handed to the kernel
     Send = 12,
-    /// [`crate::socket::ConnRaw`]: the peer closed its sending side
-    PeerClosed = 13,
     /// [`crate::socket::ConnRaw`]: the connection is gone
     Closed = 14,
     /// [`crate::socket::ListenRaw`]

@@ -1,10 +1,12 @@
 //! The process room: which threads belong to the traced tree.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use crate::header::Header;
 
 /// A traced thread made a new thread or process.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct ForkRaw {
     /// Who forked.
     pub header: Header,
@@ -16,7 +18,7 @@ pub struct ForkRaw {
 
 /// A traced process replaced its program.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct ExecRaw {
     /// Who executed.
     pub header: Header,
@@ -26,7 +28,7 @@ pub struct ExecRaw {
 
 /// A traced thread ended; it was the last of its process when `tid == pid`'s group is empty afterwards.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct ExitRaw {
     /// Who ended.
     pub header: Header,

@@ -1,6 +1,8 @@
 //! The socket room: connections of the traced tree, the bytes at request boundaries, and statistics of
 //! the accept, receive and send calls.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use crate::{header::Header, hist::N_BUCKETS};
 
 /// Most bytes of one read that are handed up: a request head, with its cookies.
@@ -52,7 +54,7 @@ pub struct Conn {
 
 /// `accept` returned a connection.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct AcceptRaw {
     /// Who accepted, at the return of the call.
     pub header: Header,
@@ -68,7 +70,7 @@ pub struct AcceptRaw {
 
 /// Bytes moved through a connection: one read or one write that moved at least one byte.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct DataHead {
     /// Who called, at the return of the call.
     pub header: Header,
@@ -94,7 +96,7 @@ pub struct DataHead {
 
 /// A [`DataHead`] with its bytes; the ring record ends after `head_len + tail_len` of them.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes)]
 pub struct DataRaw {
     /// The fixed part.
     pub head: DataHead,
@@ -104,7 +106,7 @@ pub struct DataRaw {
 
 /// A change of a connection's state.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct ConnRaw {
     /// When; pid and tid are 0 (softirq context).
     pub header: Header,
@@ -120,7 +122,7 @@ pub struct ConnRaw {
 
 /// The traced tree began to listen on a port.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct ListenRaw {
     /// Who called listen.
     pub header: Header,

@@ -217,6 +217,8 @@ pub enum EndedBy {
     Signal,
     /// Every traced process is gone.
     TargetExit,
+    /// Not known: the recording stops before the run's end.
+    Unfinished,
 }
 
 /// Something that the run could not see.

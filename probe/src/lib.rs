@@ -7,5 +7,9 @@
 //!
 //! Everything right of [`event`] is pure: it runs from a recording without root.
 
+pub mod aggregate;
 pub mod correlate;
 pub mod event;
+pub mod probes;
+pub mod profile;
+pub mod slo;

@@ -11,13 +11,14 @@ import json
 import random
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import settings
 from counts import COUNTS
 from locust import between, events, task
-from visitor import STOPPING, ProgressSocket, Response, Visitor
+from visitor import STOPPING, Check, Message, ProgressSocket, Response, Visitor
 
 FORMATS = ("md", "json", "html")
 MEDIA_TYPES = {".pdf": "application/pdf", ".txt": "text/plain"}
@@ -28,11 +29,14 @@ class Viewer(Visitor):
 
     weight = 6
 
+    progress: ProgressSocket | None = None
+
     def on_start(self) -> None:
-        self.progress = ProgressSocket(self, None, lambda message: None)
+        self.progress = ProgressSocket.open(self)
 
     def on_stop(self) -> None:
-        self.progress.close()
+        if self.progress:
+            self.progress.close()
 
     @task(6)
     def look_through_a_document(self) -> None:
@@ -57,7 +61,8 @@ class Viewer(Visitor):
 
     @task(2)
     def ping(self) -> None:
-        self.progress.ping()
+        if self.progress:
+            self.progress.ping()
 
     @task(1)
     def look_at_something_missing(self) -> None:
@@ -65,9 +70,11 @@ class Viewer(Visitor):
 
     @task(1)
     def reconnect(self) -> None:
-        if random.random() < settings.RECONNECTS:
-            self.progress.close()
-            self.progress = ProgressSocket(self, None, lambda message: None)
+        is_lost = self.progress is None or not self.progress.is_open
+        if is_lost or random.random() < settings.RECONNECTS:
+            if self.progress:
+                self.progress.close()
+            self.progress = ProgressSocket.open(self)
 
 
 class Editor(Visitor):
@@ -134,7 +141,7 @@ class Uploader(Visitor):
         # Nothing is left to resume.
         self.call("POST", "/resume", query={"doc": doc}, check=_did_not_start)
 
-    def _record_completion(self, wait: Any, doc: str) -> bool:
+    def _record_completion(self, wait: Callable[[str, float], str | None], doc: str) -> bool:
         start = time.perf_counter()
         status = wait(doc, start + settings.COMPLETE_S)
         if status is None and STOPPING.is_set():
@@ -158,13 +165,14 @@ class Uploader(Visitor):
         """The same by the document's own WebSocket."""
         outcome: list[str] = []
 
-        def listen(message: dict[str, Any]) -> None:
-            if message["type"] == "snapshot" and message["status"] in ("done", "failed"):
-                outcome.append(message["status"])
-            elif message["type"] == "progress" and (message["status"] == "failed" or message["stage"] == settings.STAGES):
+        def listen(message: Message) -> None:
+            ends = message["type"] == "snapshot" or message["stage"] == settings.STAGES or message["status"] == "failed"
+            if ends and message["status"] in ("done", "failed"):
                 outcome.append(message["status"])
 
-        progress = ProgressSocket(self, doc, listen)
+        progress = ProgressSocket.open(self, doc, listen)
+        if progress is None:
+            return None
         try:
             while not outcome and time.perf_counter() < deadline and not STOPPING.wait(0.05):
                 pass
@@ -179,12 +187,12 @@ def _export(user: Visitor, doc: str, fmt: str) -> None:
             return None if "blocks" in response.json() else "the JSON has no blocks"
         if fmt == "html":
             return None if response.content.rstrip().endswith(b"</html>") else "the HTML has no end"
-        return None if response.headers["content-type"].startswith("text/markdown") else "not Markdown"
+        return None if "text/markdown" in response.headers["content-type"] else "not Markdown"
 
     user.call("GET", "/export/{fmt}", id=fmt, query={"doc": doc}, check=check)
 
 
-def _is_about(doc: str, key: str) -> Any:
+def _is_about(doc: str, key: str) -> Check:
     """A check that a response names the document, without parsing what may be a long one."""
     wanted = f'"{key}":"{doc}"'.encode()
 

@@ -13,16 +13,19 @@ import websocket
 from gevent.event import Event
 from locust import FastHttpUser, between
 from locust.contrib.fasthttp import ResponseContextManager
+from locust.exception import StopUser
 
 import settings
 from counts import COUNTS
 
 Response = ResponseContextManager
+Message = dict[str, Any]
 Check = Callable[[Response], str | None]
 """Says what is wrong with a response of the expected status, or None."""
 
 STOPPING = Event()
-"""Set when the run ends: what waits inside a task gives up, so that the users come to an end between requests."""
+"""Set when the run ends. From then on no request begins: Locust's own way to end a user that thinks may hit it just
+as it wakes up and sends the next one."""
 
 # The client sends a GET or PUT again when the connection broke. The server may have counted the first.
 geventhttpclient.client.IDEMPOTENT_METHODS = frozenset()
@@ -55,6 +58,7 @@ class Visitor(FastHttpUser):
         path = route if id is None else f"{route[: route.index('{')]}{id}"
         if query:
             path += "?" + urlencode(query)
+        _stop_if_the_run_ends()
         endpoint = COUNTS.endpoint(method, route)
         try:
             pending = self.client.request(method, path, name=route, catch_response=True, **body)
@@ -101,12 +105,45 @@ class Visitor(FastHttpUser):
 class ProgressSocket:
     """A WebSocket on `/ws` with a greenlet that reads it all the time, as a browser does."""
 
-    def __init__(self, user: Visitor, doc: str | None, on_message: Callable[[dict[str, Any]], None]) -> None:
+    @classmethod
+    def open(
+        cls, user: Visitor, doc: str | None = None, on_message: Callable[[Message], None] | None = None
+    ) -> "ProgressSocket | None":
+        """Connect, for one document or for all; None, and counted, if the server refused."""
+        _stop_if_the_run_ends()
+        host = user.host or user.environment.host
+        url = host.rstrip("/").replace("http", "ws", 1) + "/ws" + (f"?{urlencode({'doc': doc})}" if doc else "")
+        endpoint = COUNTS.endpoint("GET", "/ws")
+        start = time.perf_counter()
+        socket, problem = None, None
+        try:
+            socket = websocket.create_connection(url, timeout=30)
+            endpoint.status[101] += 1
+        except gevent.GreenletExit:
+            endpoint.interrupted += 1
+            raise
+        except websocket.WebSocketBadStatusException as refusal:
+            endpoint.status[refusal.status_code] += 1
+            endpoint.failures += 1
+            problem = str(refusal)
+        except (websocket.WebSocketException, OSError) as error:
+            endpoint.no_response += 1
+            problem = str(error)
+        user.record("GET", "/ws", time.perf_counter() - start, problem)
+        return cls(user, socket, on_message) if socket else None
+
+    def __init__(
+        self, user: Visitor, socket: websocket.WebSocket, on_message: Callable[[Message], None] | None
+    ) -> None:
         self._user = user
+        self._socket = socket
         self._on_message = on_message
         self._pong = Event()
-        self._socket = self._connect(doc)
         self._reader = gevent.spawn(self._read)
+
+    @property
+    def is_open(self) -> bool:
+        return not self._reader.dead
 
     def ping(self) -> None:
         """Measure the way to the application and back."""
@@ -117,39 +154,12 @@ class ProgressSocket:
         except (websocket.WebSocketException, OSError):
             return  # The reader has seen the end of the connection too, and counts it.
         COUNTS.messages_out["ping"] += 1
-        if self._pong.wait(10):
-            self._user.record("WS", "ping", time.perf_counter() - start)
-        else:
-            self._user.record("WS", "ping", 10, "no pong within 10 s")
+        answered = self._pong.wait(10)
+        self._user.record("WS", "ping", time.perf_counter() - start, None if answered else "no pong within 10 s")
 
     def close(self) -> None:
         self._reader.kill()
         self._socket.close(timeout=1)
-
-    def _connect(self, doc: str | None) -> websocket.WebSocket:
-        host = self._user.host or self._user.environment.host
-        url = host.rstrip("/").replace("http", "ws", 1) + "/ws" + (f"?{urlencode({'doc': doc})}" if doc else "")
-        endpoint = COUNTS.endpoint("GET", "/ws")
-        start = time.perf_counter()
-        problem = None
-        try:
-            socket = websocket.create_connection(url, timeout=30)
-            endpoint.status[101] += 1
-            return socket
-        except gevent.GreenletExit:
-            endpoint.interrupted += 1
-            raise
-        except websocket.WebSocketBadStatusException as refusal:
-            endpoint.status[refusal.status_code] += 1
-            endpoint.failures += 1
-            problem = str(refusal)
-            raise
-        except (websocket.WebSocketException, OSError) as error:
-            endpoint.no_response += 1
-            problem = str(error)
-            raise
-        finally:
-            self._user.record("GET", "/ws", time.perf_counter() - start, problem)
 
     def _read(self) -> None:
         # Silence is normal; the server's own pings, which recv() answers, show that the connection lives.
@@ -162,7 +172,13 @@ class ProgressSocket:
                 else:
                     message = json.loads(text)
                     COUNTS.messages_in[message["type"]] += 1
-                    self._on_message(message)
+                    if self._on_message:
+                        self._on_message(message)
         except (websocket.WebSocketException, OSError):
             pass
         COUNTS.dropped_sockets += 1
+
+
+def _stop_if_the_run_ends() -> None:
+    if STOPPING.is_set():
+        raise StopUser

@@ -6,6 +6,7 @@ use aya_ebpf::{
     maps::{PerCpuArray, RingBuf},
 };
 use probe_common::loss::{LossCause, N_CAUSES};
+use zerocopy::{Immutable, IntoBytes};
 
 /// Default 8 MiB, about a second of the busiest traffic seen; user space may resize it at load.
 #[map]
@@ -35,10 +36,8 @@ pub(crate) fn emit_bytes(bytes: &[u8]) {
     }
 }
 
-/// Sends a record without padding to user space, or counts the loss.
+/// Sends a record to user space, or counts the loss.
 #[inline(always)]
-pub(crate) fn emit<T: Copy>(record: &T) {
-    // SAFETY: the records of probe-common are `repr(C)` without padding, so all their bytes are initialised.
-    let bytes = unsafe { core::slice::from_raw_parts(core::ptr::from_ref(record).cast::<u8>(), size_of::<T>()) };
-    emit_bytes(bytes);
+pub(crate) fn emit<T: IntoBytes + Immutable>(record: &T) {
+    emit_bytes(record.as_bytes());
 }

@@ -46,11 +46,10 @@ fn try_state(ctx: &RawTracePointContext) -> Option<i32> {
                 reserved: 0,
             });
         }
-        tcp_state::CLOSE_WAIT => changed(sk, Kind::PeerClosed, 0, now)?,
         tcp_state::CLOSE => {
             // Without a FIN from either side first, it was a reset.
-            let reset = if old == tcp_state::ESTABLISHED || old == tcp_state::CLOSE_WAIT { CONN_RESET } else { 0 };
-            changed(sk, Kind::Closed, reset, now)?;
+            let reset = old == tcp_state::ESTABLISHED || old == tcp_state::CLOSE_WAIT;
+            closed(sk, if reset { CONN_RESET } else { 0 }, now)?;
             conns::remove(sk);
         }
         _ => {}
@@ -58,18 +57,18 @@ fn try_state(ctx: &RawTracePointContext) -> Option<i32> {
     Some(0)
 }
 
-/// Tells user space about a known server connection; softirq context, so nobody's pid.
+/// Tells user space that a known server connection is gone; softirq context, so nobody's pid.
 #[inline(always)]
-fn changed(sk: u64, kind: Kind, flags: u32, ts_ns: u64) -> Option<()> {
+fn closed(sk: u64, reset: u32, ts_ns: u64) -> Option<()> {
     // SAFETY: a valid map value; fields are read once, and a concurrent writer changes whole words.
     let conn = unsafe { &*conns::get(sk)? };
     if conn.flags & CONN_SERVER != 0 {
         let acked = kern::all_acknowledged(sk).unwrap_or(false);
         emit(&ConnRaw {
-            header: Header { ts_ns, pid: 0, tid: 0, kind: kind as u32, reserved: 0 },
+            header: Header { ts_ns, pid: 0, tid: 0, kind: Kind::Closed as u32, reserved: 0 },
             conn: conn.id,
             acked_ns: if acked { conn.acked_ns } else { 0 },
-            flags: conn.flags | flags,
+            flags: conn.flags | reset,
             port: conn.port,
         });
     }
@@ -124,15 +123,25 @@ fn try_read(ctx: &RawTracePointContext) -> Option<i32> {
     let thread = process::traced(ctx.pid())?;
     // SAFETY: a valid map value that only this thread writes while it is in the kernel.
     let thread = unsafe { &mut *thread };
-    // Once per buffer that the read empties; the first one holds the first byte.
-    if thread.nr == 0 || thread.sock != 0 {
+    if thread.nr == 0 {
         return None;
     }
     let sk: u64 = ctx.arg(0);
-    thread.sock = sk;
     // SAFETY: a valid map value; the socket's lock keeps segments of this connection out.
-    let conn = unsafe { &*conns::get_or_add(sk, 0)? };
-    thread.arrival_ns = conn.arrival_ns;
+    let conn = unsafe { &mut *conns::get_or_add(sk, 0)? };
+    // Once per buffer that the read empties; the first one holds the first byte.
+    let first = thread.sock == 0;
+    if first {
+        thread.sock = sk;
+        thread.arrival_ns = conn.arrival_ns;
+    }
+    // What arrives next must not pass for older than it is if its segment is not seen.
+    if kern::receive_queue_is_empty(sk)? {
+        conn.arrival_ns = 0;
+    }
+    if !first {
+        return None;
+    }
     thread.acked_ns = if kern::all_acknowledged(sk)? { conn.acked_ns } else { 0 };
     Some(0)
 }

@@ -5,10 +5,11 @@
 //! everything: the kernel drops programs, maps and perf events with their last file descriptor.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 
 /// Exit code after a second signal: as a shell reports a command ended by SIGINT.
@@ -28,8 +29,11 @@ impl Stop {
         let (asked, mut ask) = UnixStream::pair()?;
         asked.set_nonblocking(true)?;
         let mut signals = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            signals.add(signal);
+        signals.add(Signal::SIGINT);
+        signals.add(Signal::SIGTERM);
+        // Under nohup the hangup is ignored, but a signal that is ignored and blocked would still be waited for.
+        if !is_ignored(Signal::SIGHUP) {
+            signals.add(Signal::SIGHUP);
         }
         signals.thread_block()?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -48,21 +52,21 @@ impl Stop {
 
     /// The user asked for the end.
     pub fn is_asked(&self) -> bool {
-        nix::poll::poll(
-            &mut [nix::poll::PollFd::new(self.asked.as_fd(), nix::poll::PollFlags::POLLIN)],
-            nix::poll::PollTimeout::ZERO,
-        )
-        .is_ok_and(|ready| ready > 0)
+        let mut asked = [PollFd::new(self.asked.as_fd(), PollFlags::POLLIN)];
+        poll(&mut asked, PollTimeout::ZERO).is_ok_and(|n_ready| n_ready > 0)
     }
 
     /// Waits for the request; only inside a tokio runtime with I/O.
     pub async fn asked(&self) -> io::Result<()> {
-        tokio::io::unix::AsyncFd::new(self.asked.as_fd())?.readable().await.map(|_| ())
+        // The byte is never read, so it is seen by everyone who asks.
+        tokio::net::UnixStream::from_std(self.asked.try_clone()?)?.readable().await
     }
 }
 
-impl AsFd for Stop {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.asked.as_fd()
-    }
+/// As `SigIgn` of `/proc/self/status` says: bit n-1 for signal n.
+fn is_ignored(signal: Signal) -> bool {
+    let ignored = std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| u64::from_str_radix(crate::target::status_field(&status, "SigIgn")?, 16).ok());
+    ignored.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
 }

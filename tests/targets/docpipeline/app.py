@@ -182,9 +182,7 @@ def _add_stages(app: FastAPI) -> None:
         return _checkpoint(services, document, stage)
 
     @app.put("/stages/{id}")
-    def edit_stage(
-        stage: KnownStage, edit: StageEdit, document: KnownDocument, services: ServicesOf
-    ) -> dict[str, Any]:
+    def edit_stage(stage: KnownStage, edit: StageEdit, document: KnownDocument, services: ServicesOf) -> dict[str, Any]:
         doc = document["id"]
         if document["stages_done"] < stage.index:
             raise HTTPException(425, f"stage {stage.index} is not ready")

@@ -23,8 +23,8 @@ class Settings:
     workers: int = 2
     max_upload_bytes: int = 64 << 20
     max_pages: int = 40
-    max_rendered: int = 6
-    dpi: int = 72
+    max_rendered: int = 4
+    dpi: int = 144
     fsync: bool = False
     resume_at_start: bool = False
     debug: bool = False
@@ -49,8 +49,8 @@ class Settings:
             workers=int(text("WORKERS", "2")),
             max_upload_bytes=int(text("MAX_UPLOAD_MB", "64")) << 20,
             max_pages=int(text("MAX_PAGES", "40")),
-            max_rendered=int(text("MAX_RENDERED", "6")),
-            dpi=int(text("DPI", "72")),
+            max_rendered=int(text("MAX_RENDERED", "4")),
+            dpi=int(text("DPI", "144")),
             fsync=switch("FSYNC"),
             resume_at_start=switch("RESUME_AT_START"),
             debug=switch("DEBUG"),

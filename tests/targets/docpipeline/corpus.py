@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from reportlab.lib.pagesizes import A4
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
 
@@ -83,7 +84,7 @@ def generate(out: Path, *, seed: int, which: str) -> list[Entry]:
 def render(kind: str, pages: int, rng: random.Random, *, password: str | None = None) -> bytes:
     encryption = StandardEncryption(password, strength=128) if password else None
     # `invariant` leaves out the date and every other trace of this run.
-    canvas = Canvas("", pagesize=drawing.A4, pageCompression=1, invariant=1, encrypt=encryption)
+    canvas = Canvas("", pagesize=A4, pageCompression=1, invariant=1, encrypt=encryption)
     for number in range(pages):
         if number == 0:
             drawing.letterhead(canvas, rng)

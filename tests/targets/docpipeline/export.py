@@ -1,4 +1,4 @@
-"""The assembled blocks as Markdown, JSON or HTML."""
+"""The assembled blocks as Markdown, JSON or HTML; a block that an edit left incomplete shows as a paragraph."""
 
 import html
 import json
@@ -19,7 +19,8 @@ def to_json(blocks: list[Block]) -> str:
 
 def to_html(blocks: list[Block]) -> str:
     body = "\n".join(_html_block(block) for block in blocks)
-    return f"<!doctype html>\n<html><head><meta charset='utf-8'><title>Export</title></head><body>\n{body}\n</body></html>\n"
+    head = "<head><meta charset='utf-8'><title>Export</title></head>"
+    return f"<!doctype html>\n<html>{head}<body>\n{body}\n</body></html>\n"
 
 
 RENDERERS: dict[str, tuple[Renderer, str]] = {
@@ -30,29 +31,29 @@ RENDERERS: dict[str, tuple[Renderer, str]] = {
 
 
 def _markdown_block(block: Block) -> str:
-    match block["kind"]:
-        case "table":
+    match block.get("kind"):
+        case "table" if block.get("rows"):
             rows = [" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in block["rows"]]
-            rule = " | ".join("---" for _ in block["rows"][0]) if block["rows"] else ""
+            rule = " | ".join("---" for _ in block["rows"][0])
             return "\n".join(f"| {row} |" for row in [*rows[:1], rule, *rows[1:]])
         case "figure":
-            return f"*Figure on page {block['page']}*"
-        case "code":
+            return f"*Figure on page {block.get('page')}*"
+        case "code" if "text" in block:
             return f"```\n{block['text']}\n```"
-        case "formula":
+        case "formula" if "text" in block:
             return f"$${block['text']}$$"
         case _:
             return str(block.get("text", ""))
 
 
 def _html_block(block: Block) -> str:
-    match block["kind"]:
-        case "table":
+    match block.get("kind"):
+        case "table" if block.get("rows"):
             rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in block["rows"])
             return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
         case "figure":
-            return f"<figure><figcaption>Figure on page {block['page']}</figcaption></figure>"
-        case "code":
+            return f"<figure><figcaption>Figure on page {block.get('page')}</figcaption></figure>"
+        case "code" if "text" in block:
             return f"<pre><code>{html.escape(block['text'])}</code></pre>"
         case _:
             return f"<p>{html.escape(str(block.get('text', '')))}</p>"

@@ -4,19 +4,17 @@ PDFium is not thread-safe: every call into it holds `PDFIUM`, whatever document 
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pypdfium2 as pdfium
-from numpy.typing import NDArray
 from pypdfium2 import raw
 
 from . import raster
+from .raster import Image, PixelBox
 
-Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 PDFIUM = threading.Lock()
@@ -104,7 +102,7 @@ class Pages:
         with self._page(page) as opened:
             return opened.get_textpage().get_text_range()
 
-    def texts_in(self, page: int, boxes: list[Box]) -> list[str]:
+    def texts_in(self, page: int, boxes: Sequence[PixelBox]) -> list[str]:
         """The text inside each of the boxes, which are in pixels from the upper left corner."""
         with self._page(page) as opened:
             height = opened.get_height()

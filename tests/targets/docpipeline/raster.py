@@ -1,4 +1,7 @@
-"""Pictures in, pictures and boxes out: the OpenCV part of the stages, without any state."""
+"""Pictures in, pictures and boxes out: the OpenCV part of the stages, without any state.
+
+Sizes in pixels fit pages of about 144 dpi.
+"""
 
 import base64
 import io
@@ -28,13 +31,15 @@ def thumbnail(gray: Image, width: int = 48) -> str:
 def skew_angle(gray: Image) -> float:
     """Median angle of the text lines, found as long flat blobs of ink."""
     ink = cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)[1]
-    lines = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((1, 25), np.uint8))
+    lines = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((1, 49), np.uint8))
     contours = cv2.findContours(lines, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
     angles = []
     for contour in contours:
         _, (width, height), angle = cv2.minAreaRect(contour)
-        if max(width, height) > 8 * max(min(width, height), 4):
-            angles.append(angle if width > height else angle - 90)
+        if max(width, height) > 8 * max(min(width, height), 8):
+            long_side = angle if width > height else angle + 90
+            # Releases of OpenCV differ in the range of the angle.
+            angles.append((long_side + 90) % 180 - 90)
     angle = float(np.median(angles)) if angles else 0.0
     return round(angle, 2) if MIN_SKEW <= abs(angle) <= MAX_SKEW else 0.0
 
@@ -48,7 +53,7 @@ def rotate(gray: Image, degrees: float) -> Image:
 
 
 def denoise(gray: Image) -> Image:
-    return cv2.medianBlur(gray, 3)
+    return cv2.fastNlMeansDenoising(gray, None, h=12, templateWindowSize=3, searchWindowSize=7)
 
 
 def noise(gray: Image, clean: Image) -> float:
@@ -56,14 +61,14 @@ def noise(gray: Image, clean: Image) -> float:
 
 
 def binarize(gray: Image) -> Image:
-    return cv2.adaptiveThreshold(gray, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 31, 15)
+    return cv2.adaptiveThreshold(gray, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 61, 15)
 
 
 def blocks(ink: Image) -> list[PixelBox]:
     """Boxes (x, y, width, height) of what stands close together: paragraphs, tables, figures."""
-    joined = cv2.dilate(ink, np.ones((7, 11), np.uint8))
+    joined = cv2.dilate(ink, np.ones((19, 23), np.uint8))
     stats = cv2.connectedComponentsWithStats(joined)[2][1:]
-    large = stats[stats[:, cv2.CC_STAT_AREA] > 150]
+    large = stats[stats[:, cv2.CC_STAT_AREA] > 600]
     largest_first = large[np.argsort(-large[:, cv2.CC_STAT_AREA], kind="stable")]
     return [_box(row[:4]) for row in largest_first[:MAX_BLOCKS]]
 
@@ -71,7 +76,7 @@ def blocks(ink: Image) -> list[PixelBox]:
 def tables(ink: Image) -> list[PixelBox]:
     """Boxes of the ruled grids: connected lines with at least four crossings."""
     across, down = _rules(ink)
-    grid = cv2.dilate(cv2.bitwise_or(across, down), np.ones((3, 3), np.uint8))
+    grid = cv2.dilate(cv2.bitwise_or(across, down), np.ones((5, 5), np.uint8))
     crossings = cv2.bitwise_and(across, down)
     found = []
     for contour in cv2.findContours(grid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
@@ -86,22 +91,22 @@ def cells(ink: Image, table: PixelBox) -> list[PixelBox]:
     """Boxes of the cells of one table, row by row."""
     x, y, width, height = table
     across, down = _rules(ink[y : y + height, x : x + width])
-    inside = cv2.bitwise_not(cv2.dilate(cv2.bitwise_or(across, down), np.ones((2, 2), np.uint8)))
+    inside = cv2.bitwise_not(cv2.dilate(cv2.bitwise_or(across, down), np.ones((3, 3), np.uint8)))
     stats = cv2.connectedComponentsWithStats(inside, connectivity=4)[2][1:]
     boxes = [
         _box((x + left, y + top, cell_width, cell_height))
         for left, top, cell_width, cell_height, _ in stats
         # What touches the edge of the table lies outside its outer rules.
-        if left > 0 and top > 0 and cell_width > 6 and cell_height > 6
+        if left > 0 and top > 0 and cell_width > 12 and cell_height > 12
     ]
     return sorted(boxes, key=lambda box: (box[1], box[0]))
 
 
 def _rules(ink: Image) -> tuple[Image, Image]:
     """The horizontal and the vertical lines of a picture, each a little thickened so that they meet."""
-    across = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((1, 30), np.uint8))
-    down = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((12, 1), np.uint8))
-    thicken = np.ones((3, 3), np.uint8)
+    across = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((1, 60), np.uint8))
+    down = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((25, 1), np.uint8))
+    thicken = np.ones((5, 5), np.uint8)
     return cv2.dilate(across, thicken), cv2.dilate(down, thicken)
 
 

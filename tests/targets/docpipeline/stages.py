@@ -9,13 +9,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Protocol
 
 from . import raster
+from .checkpoints import Element
 from .export import RENDERERS
 from .pdf import Pages
-
-Element = dict[str, Any]
 
 
 class Document(Protocol):
@@ -230,7 +229,7 @@ def _rows(cells: list[Element]) -> list[list[str]]:
     """Cells whose upper edges are within a few pixels stand in one row."""
     rows: list[list[Element]] = []
     for cell in cells:
-        if rows and abs(rows[-1][0]["bbox"][1] - cell["bbox"][1]) <= 4:
+        if rows and abs(rows[-1][0]["bbox"][1] - cell["bbox"][1]) <= 8:
             rows[-1].append(cell)
         else:
             rows.append([cell])

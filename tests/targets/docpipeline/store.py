@@ -75,7 +75,8 @@ class Store:
     def add_document(self, doc: str, filename: str, size: int, pages: int) -> None:
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO documents (id, filename, bytes, pages, status, created_at) VALUES (?, ?, ?, ?, 'queued', ?)",
+                "INSERT INTO documents (id, filename, bytes, pages, status, created_at)"
+                " VALUES (?, ?, ?, ?, 'queued', ?)",
                 (doc, filename, size, pages, time.time()),
             )
 

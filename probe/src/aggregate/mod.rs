@@ -1,0 +1,105 @@
+//! From single findings to numbers per endpoint and per listener: counts and distributions. Pure.
+//!
+//! Nothing is judged here. Bounded in memory by the number of endpoints, whatever the length of the run.
+
+mod durations;
+mod endpoint;
+mod progress;
+mod stats;
+
+use std::collections::BTreeMap;
+
+pub use durations::{Durations, Resolution};
+pub use endpoint::{MAX_FOLDED, OTHER};
+pub use progress::Progress;
+pub use stats::{EndpointStats, ListenerStats};
+
+use crate::correlate::{Exchange, Finding};
+use crate::event::Ending;
+use crate::profile::Profile;
+use endpoint::EndpointTable;
+use progress::RecentRate;
+
+/// All numbers of a run.
+#[derive(Debug)]
+pub struct Aggregate {
+    table: EndpointTable,
+    endpoints: Vec<EndpointStats>,
+    overall: EndpointStats,
+    listeners: BTreeMap<u16, ListenerStats>,
+    recent: RecentRate,
+}
+
+impl Aggregate {
+    /// Nothing counted yet; endpoints will be named by the profile's routes.
+    pub fn new(profile: &Profile) -> Self {
+        Self {
+            table: EndpointTable::new(profile),
+            endpoints: Vec::new(),
+            overall: EndpointStats::default(),
+            listeners: BTreeMap::new(),
+            recent: RecentRate::default(),
+        }
+    }
+
+    /// Counts one finding. On the path of every request: allocates for new endpoints only.
+    pub fn add(&mut self, finding: &Finding) {
+        match finding {
+            Finding::Exchange(exchange) => self.add_exchange(exchange),
+            Finding::Accept { port, queue_wait_ns, backlog } => {
+                self.listeners.entry(*port).or_default().add(*queue_wait_ns, *backlog);
+            }
+            Finding::Delivery { method, path, delivery_ns } => {
+                self.endpoint(method, path).delivery.record(*delivery_ns);
+                self.overall.delivery.record(*delivery_ns);
+            }
+        }
+    }
+
+    fn add_exchange(&mut self, exchange: &Exchange) {
+        self.endpoint(&exchange.method, &exchange.path).add(exchange);
+        self.overall.add(exchange);
+        if exchange.ending == Ending::Complete {
+            self.recent.add(exchange.end_ns);
+        }
+    }
+
+    fn endpoint(&mut self, method: &str, path: &str) -> &mut EndpointStats {
+        let index = self.table.index_of(method, path);
+        if index >= self.endpoints.len() {
+            self.endpoints.resize_with(index + 1, EndpointStats::default);
+        }
+        &mut self.endpoints[index]
+    }
+
+    /// Each endpoint with its name, by name.
+    pub fn endpoints(&self) -> Vec<(&str, &EndpointStats)> {
+        let mut endpoints: Vec<_> =
+            self.endpoints.iter().enumerate().map(|(index, stats)| (self.table.name(index), stats)).collect();
+        endpoints.sort_unstable_by_key(|(name, _)| *name);
+        endpoints
+    }
+
+    /// All endpoints together.
+    pub const fn overall(&self) -> &EndpointStats {
+        &self.overall
+    }
+
+    /// What was accepted, by port.
+    pub const fn listeners(&self) -> &BTreeMap<u16, ListenerStats> {
+        &self.listeners
+    }
+
+    /// How many distinct endpoints are counted together as [`OTHER`]; [`MAX_FOLDED`] means that many or more.
+    pub fn n_folded_endpoints(&self) -> usize {
+        self.table.n_folded()
+    }
+
+    /// Where the run stands, at this moment of `CLOCK_MONOTONIC`.
+    pub fn progress(&self, now_ns: u64) -> Progress {
+        Progress::new(&self.overall, &self.recent, now_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests;

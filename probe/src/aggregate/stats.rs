@@ -1,0 +1,154 @@
+//! The numbers of one endpoint and of one listener.
+
+use super::durations::{Durations, Resolution};
+use crate::correlate::{Exchange, Timing};
+use crate::event::Ending;
+use crate::profile::{Measure, Share};
+
+/// The numbers of one endpoint, or of all together.
+#[derive(Clone, Debug)]
+pub struct EndpointStats {
+    /// Answers that were sent to their end, with any status.
+    pub requests: u64,
+    /// Of these, with 5xx.
+    pub errors: u64,
+    /// Requests whose connection ended before a full answer.
+    pub aborted: u64,
+    /// Requests that were open when the run ended.
+    pub in_flight: u64,
+    /// Answers whose request's arrival was not seen: counted, in no distribution.
+    pub untimed: u64,
+    /// Answers by class of status, 1xx to 5xx; the first place is for what is none of them.
+    pub statuses: [u64; 6],
+    /// Bytes of requests, head and body.
+    pub bytes_in: u64,
+    /// Bytes of responses, head and body.
+    pub bytes_out: u64,
+    /// Latency of answers below 500.
+    pub latency: Durations,
+    /// Latency of answers with 5xx: failures are often quick, and would flatter the others.
+    pub failed_latency: Durations,
+    /// The parts of `latency`, each with as many values: they add up.
+    pub accept_queue: Durations,
+    /// See `accept_queue`.
+    pub receive_queue: Durations,
+    /// See `accept_queue`.
+    pub read: Durations,
+    /// See `accept_queue`.
+    pub app: Durations,
+    /// See `accept_queue`.
+    pub write: Durations,
+    /// From the last byte sent to its acknowledgement, where that was seen.
+    pub delivery: Durations,
+}
+
+impl Default for EndpointStats {
+    fn default() -> Self {
+        let part = || Durations::new(Resolution::Coarse);
+        Self {
+            requests: 0,
+            errors: 0,
+            aborted: 0,
+            in_flight: 0,
+            untimed: 0,
+            statuses: [0; 6],
+            bytes_in: 0,
+            bytes_out: 0,
+            latency: Durations::new(Resolution::Fine),
+            failed_latency: part(),
+            accept_queue: part(),
+            receive_queue: part(),
+            read: part(),
+            app: part(),
+            write: part(),
+            delivery: part(),
+        }
+    }
+}
+
+impl EndpointStats {
+    /// Counts one exchange.
+    pub fn add(&mut self, exchange: &Exchange) {
+        self.bytes_in = self.bytes_in.saturating_add(exchange.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(exchange.bytes_out);
+        match exchange.ending {
+            Ending::Complete => self.add_answer(exchange),
+            Ending::Aborted => self.aborted += 1,
+            Ending::InFlight => self.in_flight += 1,
+        }
+    }
+
+    fn add_answer(&mut self, exchange: &Exchange) {
+        let class = usize::from(exchange.status / 100);
+        let class = if class < self.statuses.len() { class } else { 0 };
+        self.requests += 1;
+        self.statuses[class] += 1;
+        let is_error = class == 5;
+        self.errors += u64::from(is_error);
+        match exchange.timing {
+            None => self.untimed += 1,
+            Some(timing) if is_error => self.failed_latency.record(timing.latency_ns()),
+            Some(timing) => self.add_timing(timing),
+        }
+    }
+
+    fn add_timing(&mut self, timing: Timing) {
+        self.latency.record(timing.latency_ns());
+        self.accept_queue.record(timing.accept_queue_ns);
+        self.receive_queue.record(timing.receive_queue_ns);
+        self.read.record(timing.read_ns);
+        self.app.record(timing.app_ns);
+        self.write.record(timing.write_ns);
+    }
+
+    /// The distribution of a measure.
+    pub const fn durations(&self, measure: Measure) -> &Durations {
+        match measure {
+            Measure::Latency => &self.latency,
+            Measure::FailedLatency => &self.failed_latency,
+            Measure::AcceptQueue => &self.accept_queue,
+            Measure::ReceiveQueue => &self.receive_queue,
+            Measure::Read => &self.read,
+            Measure::App => &self.app,
+            Measure::Write => &self.write,
+            Measure::Delivery => &self.delivery,
+        }
+    }
+
+    /// A share of requests as (how many, of how many).
+    pub const fn share(&self, share: Share) -> (u64, u64) {
+        match share {
+            Share::Errors => (self.errors, self.requests),
+            Share::ClientErrors => (self.statuses[4], self.requests),
+            Share::Aborted => (self.aborted, self.requests + self.aborted),
+            Share::Success => (self.requests - self.errors, self.requests + self.aborted),
+        }
+    }
+}
+
+/// The numbers of the listeners of one port.
+#[derive(Clone, Debug)]
+pub struct ListenerStats {
+    /// Connections that were accepted.
+    pub accepted: u64,
+    /// From ESTABLISHED to the return of accept, where the first was seen.
+    pub queue_wait: Durations,
+    /// Most connections found in the queue by an accept call.
+    pub backlog_max: u32,
+}
+
+impl Default for ListenerStats {
+    fn default() -> Self {
+        Self { accepted: 0, queue_wait: Durations::new(Resolution::Coarse), backlog_max: 0 }
+    }
+}
+
+impl ListenerStats {
+    pub(super) fn add(&mut self, queue_wait_ns: Option<u64>, backlog: u32) {
+        self.accepted += 1;
+        self.backlog_max = self.backlog_max.max(backlog);
+        if let Some(wait_ns) = queue_wait_ns {
+            self.queue_wait.record(wait_ns);
+        }
+    }
+}

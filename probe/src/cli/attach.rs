@@ -1,0 +1,135 @@
+//! `probe attach`: everything is checked before anything is attached, then one run, then its results.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::outcome::print_report;
+use super::outdir::OutDir;
+use super::stop::Stop;
+use super::{AttachArgs, InconclusiveAs, Outcome, Problem, Refusal};
+use crate::engine::{self, EngineConfig, Finished};
+use crate::host::{Host, Severity, prerequisites};
+use crate::profile::Profile;
+use crate::slo::Verdict;
+use crate::target;
+
+const BYTES_PER_MIB: u32 = 1024 * 1024;
+
+/// Runs the command.
+pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
+    // Before any thread is started; a Ctrl-C from now on is kept until the run looks.
+    let stop = Stop::install().context("failed to take over `SIGINT`")?;
+
+    let profile = load_profile(args)?;
+    if let Some(out) = &args.out {
+        OutDir::check(out)?;
+    }
+    check_host(&args.btf)?;
+    let roots = target::resolve(&args.target)?;
+    let first = roots.first().map(|root| root.pid).unwrap_or_default();
+    let mut out = match &args.out {
+        Some(out) => OutDir::create(out)?,
+        None => OutDir::create_default(first)?,
+    };
+
+    let profile = Arc::new(profile);
+    let Finished { report, warnings } = engine::run(EngineConfig {
+        roots,
+        children: !args.no_children,
+        duration: args.duration,
+        ring_bytes: args.ring_mib * BYTES_PER_MIB,
+        btf: args.btf.clone(),
+        record: args.record.then(|| out.path().to_owned()),
+        profile: Arc::clone(&profile),
+        stop,
+    })?;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+
+    out.keep();
+    let text = crate::report::text::render(&report);
+    save(out.path(), &text, &report.to_json(), &profile.text);
+    print_report(&text).context("failed to write the report to `stdout`")?;
+    Ok(outcome(report.verdict, args.inconclusive))
+}
+
+/// A profile's errors are told all at once.
+fn load_profile(args: &AttachArgs) -> Result<Profile, Refusal> {
+    let profile = args.profile.as_deref().map_or_else(Profile::builtin, Profile::load);
+    profile.map_err(|errors| Refusal::usage(errors.to_string(), "see `profiles/` for examples"))
+}
+
+/// Refuses with everything that blocks, so that one try shows all there is to mend.
+fn check_host(btf: &Path) -> anyhow::Result<()> {
+    let host = Host::read(btf).context("failed to ask the kernel for its `uname`")?;
+    let mut problems = Vec::new();
+    for gap in prerequisites(&host) {
+        match gap.severity {
+            Severity::Blocks => problems.push(Problem { what: gap.what, remedy: gap.remedy }),
+            Severity::Degrades => tracing::warn!(consequence = %gap.consequence, remedy = %gap.remedy, "{}", gap.what),
+            Severity::Info => tracing::debug!(consequence = %gap.consequence, "{}", gap.what),
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Refusal { problems, is_usage: false }.into()) }
+}
+
+/// Writes the results. The run is over and its report goes to stdout whatever happens here, so a full disk
+/// is told and does not change the verdict.
+fn save(directory: &Path, text: &str, json: &str, profile: &str) {
+    let mut n_failed = 0;
+    for (name, contents) in [("report.json", json), ("report.txt", text), ("profile.toml", profile)] {
+        let path = directory.join(name);
+        if let Err(error) = fs::write(&path, contents) {
+            // Half a file would be read as a damaged run later.
+            let _ = fs::remove_file(&path);
+            complain(&path, &error);
+            n_failed += 1;
+        }
+    }
+    if n_failed == 0 {
+        tracing::info!(directory = %directory.display(), "run saved");
+    }
+}
+
+fn complain(path: &Path, error: &dyn Display) {
+    tracing::error!(path = %path.display(), %error, "failed to save a result; the report on stdout is complete");
+}
+
+const fn outcome(verdict: Verdict, inconclusive: Option<InconclusiveAs>) -> Outcome {
+    match (verdict, inconclusive) {
+        (Verdict::Pass | Verdict::Warn, _) => Outcome::Ok,
+        (Verdict::Fail, _) | (Verdict::Inconclusive, Some(InconclusiveAs::Fail)) => Outcome::Failed,
+        (Verdict::Inconclusive, Some(InconclusiveAs::Warn | InconclusiveAs::Pass)) => Outcome::Ok,
+        (Verdict::Inconclusive, None) => Outcome::Inconclusive,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inconclusive_is_mapped_and_nothing_else() {
+        use InconclusiveAs as As;
+        for (verdict, plain, fail, warn) in [
+            (Verdict::Pass, 0, 0, 0),
+            (Verdict::Warn, 0, 0, 0),
+            (Verdict::Fail, 3, 3, 3),
+            (Verdict::Inconclusive, 4, 3, 0),
+        ] {
+            let code = |inconclusive| outcome(verdict, inconclusive).code();
+            assert_eq!((code(None), code(Some(As::Fail)), code(Some(As::Warn))), (plain, fail, warn));
+            assert_eq!(code(Some(As::Pass)), warn);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_does_not_stop_the_others() {
+        save(Path::new("/nonexistent/run"), "", "", "");
+    }
+}

@@ -1,0 +1,137 @@
+//! What the run itself costs: time in our kernel programs, our own CPU time and memory.
+
+use aya::sys::{Stats, enable_stats};
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+};
+
+use super::{clock, load::Kernel};
+
+/// The kernel measures program run times only when asked, and that costs something on every run. So it is
+/// asked for one second of every this many.
+const SAMPLE_EVERY_S: u64 = 5;
+
+/// The cost of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Cost {
+    /// Time in kernel programs as a share of one core; none when it could not be measured.
+    pub(super) bpf_cpu_ratio: Option<f64>,
+    /// Own CPU time as a share of one core.
+    pub(super) agent_cpu_ratio: f64,
+    /// Own peak resident memory.
+    pub(super) agent_rss_bytes: u64,
+    /// Times the kernel skipped a program because it was already running on that CPU.
+    pub(super) n_recursion_misses: u64,
+}
+
+/// Measures while a run goes on.
+#[derive(Debug)]
+pub struct Health {
+    began_ns: u64,
+    cpu_before_ns: u64,
+    n_seconds: u64,
+    /// Keeps the kernel's run-time statistics on; with the moment and the total before.
+    sampling: Option<(OwnedFd, u64, u64)>,
+    sampled_ns: u64,
+    in_programs_ns: u64,
+}
+
+impl Health {
+    pub(super) fn begin() -> Self {
+        Self {
+            began_ns: clock::monotonic_ns(),
+            cpu_before_ns: clock::own_cpu_ns(),
+            n_seconds: 0,
+            sampling: None,
+            sampled_ns: 0,
+            in_programs_ns: 0,
+        }
+    }
+
+    /// To be called once a second.
+    pub(super) fn second(&mut self, kernel: &Kernel) {
+        self.end_sample(kernel);
+        if self.n_seconds % SAMPLE_EVERY_S == 0
+            && let Ok(statistics) = enable_stats(Stats::RunTime)
+        {
+            self.sampling = Some((statistics, clock::monotonic_ns(), programs(kernel).run_time_ns));
+        }
+        self.n_seconds += 1;
+    }
+
+    pub(super) fn end(mut self, kernel: &Kernel) -> Cost {
+        self.end_sample(kernel);
+        let elapsed_ns = clock::monotonic_ns().saturating_sub(self.began_ns).max(1);
+        let cpu_ns = clock::own_cpu_ns().saturating_sub(self.cpu_before_ns);
+        Cost {
+            bpf_cpu_ratio: (self.sampled_ns > 0).then(|| self.in_programs_ns as f64 / self.sampled_ns as f64),
+            agent_cpu_ratio: cpu_ns as f64 / elapsed_ns as f64,
+            agent_rss_bytes: peak_rss_bytes().unwrap_or(0),
+            n_recursion_misses: programs(kernel).recursion_misses,
+        }
+    }
+
+    fn end_sample(&mut self, kernel: &Kernel) {
+        if let Some((statistics, since_ns, before_ns)) = self.sampling.take() {
+            self.in_programs_ns += programs(kernel).run_time_ns.saturating_sub(before_ns);
+            self.sampled_ns += clock::monotonic_ns().saturating_sub(since_ns);
+            drop(statistics);
+        }
+    }
+}
+
+/// Sums over all our programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Programs {
+    run_time_ns: u64,
+    recursion_misses: u64,
+}
+
+/// From the programs' `/proc/self/fdinfo` (`bpf_prog_show_fdinfo`; `recursion_misses` since 5.12).
+fn programs(kernel: &Kernel) -> Programs {
+    let mut sum = Programs::default();
+    for fd in kernel.program_fds() {
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).unwrap_or_default();
+        let one = parse_fdinfo(&text);
+        sum.run_time_ns += one.run_time_ns;
+        sum.recursion_misses += one.recursion_misses;
+    }
+    sum
+}
+
+fn parse_fdinfo(text: &str) -> Programs {
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .and_then(|value| value.trim().parse().ok())
+            .unwrap_or(0)
+    };
+    Programs { run_time_ns: field("run_time_ns"), recursion_misses: field("recursion_misses") }
+}
+
+/// `VmHWM` of proc_pid_status(5), in kB there.
+fn peak_rss_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let kib: u64 = crate::target::status_field(&status, "VmHWM")?.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fields that a kernel does not print count as nothing.
+    #[test]
+    fn reads_fdinfo() {
+        let text = "pos:\t0\nflags:\t02000002\nprog_type:\t17\nrun_time_ns:\t123456\nrun_cnt:\t9\nrecursion_misses:\t2\n";
+        assert_eq!(parse_fdinfo(text), Programs { run_time_ns: 123_456, recursion_misses: 2 });
+        assert_eq!(parse_fdinfo("pos:\t0\n"), Programs::default());
+    }
+
+    /// Our own peak is there and plausible.
+    #[test]
+    fn reads_own_memory() {
+        assert!(peak_rss_bytes().unwrap() > 100_000);
+    }
+}

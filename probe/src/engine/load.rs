@@ -1,0 +1,203 @@
+//! Loads the kernel object, attaches its programs, and owns everything that lives in the kernel.
+//!
+//! Programs are attached through links whose file descriptors this process holds: when it ends, in any
+//! way, the kernel detaches and frees them.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{ProgramError, ProgramFd, RawTracePoint},
+};
+use probe_common::{
+    loss::LossCause,
+    process::{NR_UNKNOWN, Thread},
+    socket::OpStats,
+};
+
+use super::kern;
+use crate::{
+    event::SyscallStats,
+    probes::{self, socket},
+};
+
+/// The kernel side, compiled by build.rs; empty when it was built with `PROBE_SKIP_EBPF=1`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-kernel"));
+
+/// What can be set before the object is loaded.
+#[derive(Debug)]
+pub struct LoadConfig<'a> {
+    /// The kernel's type information.
+    pub btf: &'a Path,
+    /// Size of the ring in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Trace processes that the traced ones create.
+    pub follow_children: bool,
+}
+
+/// The loaded kernel side. Dropping it detaches and frees everything.
+pub struct Kernel {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    threads: HashMap<MapData, u32, Thread>,
+    ports: Array<MapData, u64>,
+    losses: PerCpuArray<MapData, u64>,
+    op_stats: PerCpuArray<MapData, OpStats>,
+}
+
+/// How attaching one hook went, for `probe doctor`.
+#[derive(Debug)]
+pub struct HookResult {
+    /// The room that owns it.
+    pub probe: &'static str,
+    /// The hook.
+    pub hook: &'static probes::Hook,
+    /// The kernel's answer.
+    pub result: Result<(), String>,
+}
+
+impl Kernel {
+    /// Loads the object. Nothing runs yet.
+    pub fn load(config: &LoadConfig<'_>) -> Result<Self> {
+        let offsets = kern::offsets(config.btf)?;
+        if OBJECT.is_empty() {
+            bail!("failed to load the kernel side: this binary was built without it (PROBE_SKIP_EBPF)");
+        }
+        let mut ebpf = EbpfLoader::new()
+            // The programs have no CO-RE relocations: parsing the kernel's types again would only cost time.
+            .btf(None)
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .override_global("KERN", &offsets, true)
+            .override_global("FOLLOW_CHILDREN", &u8::from(config.follow_children), true)
+            .map_max_entries("EVENTS", config.ring_bytes)
+            .load(OBJECT)
+            .context("failed to load the kernel side; see `probe doctor`")?;
+        Ok(Self {
+            ring: take(&mut ebpf, "EVENTS")?,
+            threads: take(&mut ebpf, "THREADS")?,
+            ports: take(&mut ebpf, "LISTEN_PORTS")?,
+            losses: take(&mut ebpf, "LOSS")?,
+            op_stats: take(&mut ebpf, "OP_STATS")?,
+            ebpf,
+        })
+    }
+
+    /// Attaches every hook of every room, the process room first, so that no fork is missed.
+    pub fn attach(&mut self) -> Result<()> {
+        for (spec, hook) in probes::hooks() {
+            self.attach_one(hook).with_context(|| {
+                format!(
+                    "failed to attach `{}` of the {} probe to the raw tracepoint `{}`; see `probe doctor`",
+                    hook.program, spec.id, hook.tracepoint
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    fn attach_one(&mut self, hook: &probes::Hook) -> Result<()> {
+        let program: &mut RawTracePoint = self
+            .ebpf
+            .program_mut(hook.program)
+            .ok_or_else(|| anyhow!("the object has no such program"))?
+            .try_into()?;
+        program.load().map_err(verifier_says)?;
+        program.attach(hook.tracepoint)?;
+        Ok(())
+    }
+
+    /// Loads and attaches each hook on its own, and detaches them again.
+    pub fn try_hooks(config: &LoadConfig<'_>) -> Result<Vec<HookResult>> {
+        let mut kernel = Self::load(config)?;
+        Ok(probes::hooks()
+            .map(|(spec, hook)| HookResult {
+                probe: spec.id,
+                hook,
+                result: kernel.attach_one(hook).map_err(|error| format!("{error:#}")),
+            })
+            .collect())
+    }
+
+    /// Traces a thread that exists already. It may be inside any system call.
+    pub fn trace_thread(&mut self, pid: u32, tid: u32) -> Result<()> {
+        let thread = Thread { pid, nr: NR_UNKNOWN, ..Thread::default() };
+        /// `BPF_NOEXIST`: the fork event may have come first, and its state is the better one.
+        const NOEXIST: u64 = 1;
+        match self.threads.insert(tid, thread, NOEXIST) {
+            Ok(()) => Ok(()),
+            Err(error) if is_errno(&error, nix::errno::Errno::EEXIST) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("failed to trace thread {tid} of process {pid}")),
+        }
+    }
+
+    /// Stops tracing a thread; it may be gone already.
+    pub fn forget_thread(&mut self, tid: u32) {
+        // Not there: its exit event came first.
+        let _ = self.threads.remove(&tid);
+    }
+
+    /// Treats connections to this local port as the target's.
+    pub fn listen(&mut self, port: u16) -> Result<()> {
+        let word = u32::from(port >> 6);
+        let ports = self.ports.get(&word, 0).context("failed to read the port table")?;
+        self.ports
+            .set(word, ports | 1 << (port & 63), 0)
+            .with_context(|| format!("failed to note port {port}"))
+    }
+
+    /// Reads every record that is in the ring now.
+    pub fn drain(&mut self, mut record: impl FnMut(&[u8])) {
+        while let Some(item) = self.ring.next() {
+            record(&item);
+        }
+    }
+
+    /// What the kernel side lost so far, by cause; only causes that happened.
+    pub fn losses(&self) -> Result<Vec<(&'static str, u64)>> {
+        let mut losses = Vec::new();
+        for (index, cause) in (0u32..).zip(LossCause::ALL) {
+            let count: u64 =
+                self.losses.get(&index, 0).context("failed to read the loss counters")?.iter().sum();
+            if count > 0 {
+                losses.push((cause.id(), count));
+            }
+        }
+        Ok(losses)
+    }
+
+    /// The call statistics so far.
+    pub fn syscalls(&self) -> Result<Vec<SyscallStats>> {
+        socket::summarize(|index| self.op_stats.get(&index, 0).map(|cpus| cpus.to_vec()))
+            .context("failed to read the call statistics")
+    }
+
+    /// The loaded programs' file descriptors.
+    pub fn program_fds(&self) -> impl Iterator<Item = &ProgramFd> {
+        self.ebpf.programs().filter_map(|(_, program)| program.fd().ok())
+    }
+}
+
+/// Takes a map out of the object under its type.
+fn take<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M> {
+    let map = ebpf.take_map(name).ok_or_else(|| anyhow!("the kernel object has no map `{name}`"))?;
+    M::try_from(map).with_context(|| format!("failed to open the kernel map `{name}`"))
+}
+
+fn is_errno(error: &aya::maps::MapError, errno: nix::errno::Errno) -> bool {
+    matches!(error, aya::maps::MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(errno as i32))
+}
+
+/// Keeps the last lines of the verifier's log: they say what it refused.
+fn verifier_says(error: ProgramError) -> anyhow::Error {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let lines: Vec<_> = log.lines().rev().take(6).collect();
+            let tail: Vec<_> = lines.into_iter().rev().collect();
+            anyhow!("the kernel refused the program: {io_error}: {}", tail.join(" | "))
+        }
+        other => other.into(),
+    }
+}

@@ -1,0 +1,150 @@
+//! One run: attach, drain the ring on a timer, end, sum up. The only place that knows both the kernel side
+//! and the analysis.
+
+mod clock;
+mod health;
+mod kern;
+mod live;
+mod load;
+mod pump;
+pub mod record;
+mod summary;
+mod tree;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+pub use load::{HookResult, Kernel, LoadConfig};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::{
+    analysis::Analysis,
+    cli::stop::Stop,
+    event::EndedBy,
+    profile::Profile,
+    report::Report,
+    target::{Alive, Root},
+};
+
+/// How often the ring is drained. The kernel side never wakes us: see `probe-ebpf/src/shared/emit.rs`.
+const DRAIN_EVERY: Duration = Duration::from_millis(10);
+
+/// A duration that no run outlives, for runs without an end of their own.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// What a run needs; everything has been checked.
+#[derive(Debug)]
+pub struct EngineConfig {
+    /// The processes that were asked for, at least one.
+    pub roots: Vec<Root>,
+    /// Trace their children, present and future.
+    pub children: bool,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// Size of the ring, bytes, a power of two.
+    pub ring_bytes: u32,
+    /// The kernel's type information.
+    pub btf: PathBuf,
+    /// Directory for the recording, when there is to be one.
+    pub record: Option<PathBuf>,
+    /// Routes and objectives.
+    pub profile: Arc<Profile>,
+    /// Says when the user wants the end.
+    pub stop: Stop,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Finished {
+    /// The report with its verdict.
+    pub report: Report,
+    /// What went wrong without ending the run.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that can wake the run.
+#[derive(Clone, Copy, Debug)]
+enum Tick {
+    /// Drain the ring.
+    Drain,
+    /// Another second: progress, own cost.
+    Second,
+    /// The root processes have ended.
+    RootsGone,
+    /// The run is over.
+    End(EndedBy),
+}
+
+/// Runs to the end. Whatever was attached is gone when this returns.
+pub fn run(config: EngineConfig) -> Result<Finished> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the event loop")?;
+    runtime.block_on(run_async(config))
+}
+
+async fn run_async(config: EngineConfig) -> Result<Finished> {
+    let attach_began = clock::monotonic_ns();
+    let alive = Alive::open(&config.roots);
+    let mut kernel = Kernel::load(&LoadConfig {
+        btf: &config.btf,
+        ring_bytes: config.ring_bytes,
+        follow_children: config.children,
+    })?;
+    kernel.attach()?;
+    let mut tree = tree::Tree::adopt(&mut kernel, &config.roots, config.children)?;
+    let mut health = health::Health::begin();
+    let mut pump = pump::Pump::new(Analysis::new(Arc::clone(&config.profile)), config.record.as_deref())?;
+    let mut live = live::Live::new(config.duration);
+    let start_ns = clock::monotonic_ns();
+    let begun = summary::Begun::now(start_ns, start_ns.saturating_sub(attach_began), &config.roots);
+    live.attached(&config.roots, &tree);
+
+    let end_at = Instant::now() + config.duration.unwrap_or(FOREVER);
+    let mut drain = interval(DRAIN_EVERY);
+    drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut roots_gone = false;
+    let ended_by = loop {
+        let tick = tokio::select! {
+            _ = drain.tick() => Tick::Drain,
+            _ = second.tick() => Tick::Second,
+            () = sleep_until(end_at) => Tick::End(EndedBy::Duration),
+            asked = config.stop.asked() => {
+                asked.context("failed to wait for `SIGINT`")?;
+                Tick::End(EndedBy::Signal)
+            }
+            over = alive.over(), if !roots_gone => {
+                over.context("failed to watch the target")?;
+                Tick::RootsGone
+            }
+        };
+        match tick {
+            Tick::Drain => pump.drain(&mut kernel, &mut tree),
+            Tick::Second => {
+                health.second(&kernel);
+                live.second(&pump, &kernel);
+            }
+            Tick::RootsGone => roots_gone = true,
+            Tick::End(by) => break by,
+        }
+        // Workers may outlive the process that started them.
+        if roots_gone {
+            pump.drain(&mut kernel, &mut tree);
+            if tree.is_gone() {
+                break EndedBy::TargetExit;
+            }
+        }
+    };
+    pump.drain(&mut kernel, &mut tree);
+    live.end();
+    let end_ns = clock::monotonic_ns();
+    pump.end(end_ns);
+    let cost = health.end(&kernel);
+    let summary = begun.sum(end_ns, ended_by, &cost, &kernel, &mut tree, &pump)?;
+    // From here on nothing of ours is in the kernel any more.
+    drop(kernel);
+    Ok(pump.finish(&summary))
+}

@@ -1,0 +1,120 @@
+//! From the ring to the analysis: decode, tap for the recording, hand on.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Finished, load::Kernel, record, tree::Tree};
+use crate::{
+    aggregate::Progress,
+    analysis::Analysis,
+    event::{Event, Summary},
+    probes::{
+        http, process,
+        socket::{self, SocketEvent},
+        wire::{DecodeError, kind_of},
+    },
+};
+
+/// The running right half: everything behind the ring.
+#[derive(Debug)]
+pub struct Pump {
+    http: http::Decoder,
+    analysis: Analysis,
+    recorder: Option<record::Writer>,
+    /// Between decoding and analysis; kept for its memory.
+    events: Vec<Event>,
+    n_records: u64,
+    n_undecodable: u64,
+}
+
+impl Pump {
+    pub(super) fn new(analysis: Analysis, record_to: Option<&Path>) -> Result<Self> {
+        Ok(Self {
+            http: http::Decoder::default(),
+            analysis,
+            recorder: record_to.map(record::Writer::create).transpose()?,
+            events: Vec::new(),
+            n_records: 0,
+            n_undecodable: 0,
+        })
+    }
+
+    /// Takes everything that is in the ring.
+    pub(super) fn drain(&mut self, kernel: &mut Kernel, tree: &mut Tree) {
+        kernel.drain(|record| {
+            self.n_records += 1;
+            if let Err(error) = self.decode(record) {
+                self.n_undecodable += 1;
+                tracing::debug!(%error, "record not decoded");
+            }
+            for event in &self.events {
+                tree.event(event);
+            }
+            self.hand_on();
+        });
+    }
+
+    /// Nothing more will come.
+    pub(super) fn end(&mut self, end_ns: u64) {
+        self.http.finish(end_ns, &mut self.events);
+        self.hand_on();
+    }
+
+    /// The report, and what went wrong.
+    pub(super) fn finish(self, summary: &Summary) -> Finished {
+        let mut warnings = Vec::new();
+        if let Some(recorder) = self.recorder
+            && let Err(error) = recorder.finish(summary)
+        {
+            warnings.push(format!("the recording is incomplete: {error:#}"));
+        }
+        Finished { report: self.analysis.finish(summary), warnings }
+    }
+
+    pub(super) fn progress(&self, now_ns: u64) -> Progress {
+        self.analysis.progress(now_ns)
+    }
+
+    pub(super) const fn n_records(&self) -> u64 {
+        self.n_records
+    }
+
+    pub(super) const fn n_undecodable(&self) -> u64 {
+        self.n_undecodable
+    }
+
+    pub(super) fn undecoded(&self) -> impl Iterator<Item = (http::Why, http::Undecoded)> {
+        self.http.undecoded()
+    }
+
+    fn decode(&mut self, record: &[u8]) -> Result<(), DecodeError> {
+        let kind = kind_of(record)?;
+        if let Some(event) = process::decode(kind, record)? {
+            self.events.push(event);
+        } else if let Some(event) = socket::decode(kind, record)? {
+            match event {
+                SocketEvent::Bytes(bytes) => self.http.bytes(&bytes, &mut self.events),
+                SocketEvent::Event(event) => {
+                    match &event {
+                        Event::Accepted(accepted) => self.http.accepted(accepted),
+                        // What it leaves open comes before the end of the connection.
+                        Event::Closed(closed) => self.http.closed(closed, &mut self.events),
+                        _ => {}
+                    }
+                    self.events.push(event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_on(&mut self) {
+        for event in self.events.drain(..) {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.event(&event);
+            }
+            self.analysis.event(&event);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a run knows at its end beside its events.
+
+use std::time::SystemTime;
+
+use anyhow::Result;
+
+use super::{health::Cost, load::Kernel, pump::Pump, tree::Tree};
+use crate::{
+    event::{BlindSpot, EndedBy, Summary},
+    probes::http::{Undecoded, Why},
+    target::{Root, facts},
+};
+
+/// What is asked at the beginning of a run, because the target may be gone at its end.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    start_ns: u64,
+    attach_ns: u64,
+    started_at: String,
+    target_pid: u32,
+    target_cmdline: String,
+    blind_spots: Vec<BlindSpot>,
+}
+
+impl Begun {
+    pub(super) fn now(start_ns: u64, attach_ns: u64, roots: &[Root]) -> Self {
+        let pids: Vec<u32> = roots.iter().map(|root| root.pid).collect();
+        let facts = facts::gather(&pids);
+        Self {
+            start_ns,
+            attach_ns,
+            started_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            target_pid: facts.pid,
+            target_cmdline: facts.cmdline.clone(),
+            blind_spots: of_target(&facts),
+        }
+    }
+
+    /// Everything that was counted beside the events.
+    pub(super) fn sum(
+        self,
+        end_ns: u64,
+        ended_by: EndedBy,
+        cost: &Cost,
+        kernel: &Kernel,
+        tree: &mut Tree,
+        pump: &Pump,
+    ) -> Result<Summary> {
+        let mut lost: std::collections::BTreeMap<String, u64> =
+            kernel.losses()?.into_iter().map(|(cause, count)| (cause.to_owned(), count)).collect();
+        for (cause, count) in [("recursion", cost.n_recursion_misses), ("undecodable_record", pump.n_undecodable())] {
+            if count > 0 {
+                lost.insert(cause.to_owned(), count);
+            }
+        }
+        let listeners = tree.listeners_now();
+        let mut blind_spots = self.blind_spots;
+        blind_spots.extend(pump.undecoded().map(|(why, undecoded)| of_connections(why, undecoded)));
+        if let Some(error) = &tree.diag_error {
+            blind_spots.push(BlindSpot {
+                what: "connections dropped because an accept queue was full".to_owned(),
+                why: error.clone(),
+                remedy: "run as root; entering another network namespace needs CAP_SYS_ADMIN".to_owned(),
+            });
+        }
+        let system = nix::sys::utsname::uname();
+        let name = |name: Result<&std::ffi::OsStr, nix::Error>| name.map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
+        Ok(Summary {
+            start_ns: self.start_ns,
+            end_ns,
+            run_id: format!("{}-{}", self.started_at.replace([':', '-'], ""), self.target_pid),
+            started_at: self.started_at,
+            host: name(system.as_ref().map(|system| system.nodename()).map_err(|error| *error)),
+            kernel: name(system.as_ref().map(|system| system.release()).map_err(|error| *error)),
+            target_pid: self.target_pid,
+            target_cmdline: self.target_cmdline,
+            processes: tree.n_processes,
+            ended_by,
+            events: pump.n_records(),
+            lost,
+            bpf_cpu_ratio: cost.bpf_cpu_ratio,
+            agent_cpu_ratio: cost.agent_cpu_ratio,
+            agent_rss_bytes: cost.agent_rss_bytes,
+            attach_s: self.attach_ns as f64 / 1e9,
+            blind_spots,
+            listeners,
+            syscalls: kernel.syscalls()?,
+        })
+    }
+}
+
+/// What `/proc` tells about the target that limits what is seen of it.
+fn of_target(facts: &facts::Facts) -> Vec<BlindSpot> {
+    let mut spots = Vec::new();
+    if facts.is_other_pid_ns {
+        spots.push(BlindSpot {
+            what: "process ids as the target sees them".to_owned(),
+            why: "it runs in another pid namespace; ids in this report are those of the host".to_owned(),
+            remedy: "none needed; name the target by its host pid".to_owned(),
+        });
+    }
+    if !facts.unreadable.is_empty() {
+        let pids = facts.unreadable.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        spots.push(BlindSpot {
+            what: format!("listeners and libraries of process {pids}"),
+            why: "its /proc entries could not be read".to_owned(),
+            remedy: "run as root (CAP_SYS_PTRACE)".to_owned(),
+        });
+    }
+    spots
+}
+
+/// What was counted on connections but not understood.
+fn of_connections(why: Why, Undecoded { conns, bytes }: Undecoded) -> BlindSpot {
+    let (what, why, remedy) = match why {
+        Why::Upgraded => ("messages after the upgrade", "WebSocket frames are not decoded", "none yet"),
+        Why::Tls => {
+            ("encrypted requests", "the bytes are TLS records", "terminate TLS in front of the server for the test")
+        }
+        Why::Http2 => ("HTTP/2 requests", "only HTTP/1.x is decoded", "let the client speak HTTP/1.1"),
+        Why::Garbled => (
+            "undecodable traffic",
+            "the bytes are not HTTP/1.x, or not as their own framing says",
+            "look at the client; a recording shows which connections",
+        ),
+        Why::Capacity => (
+            "connections beyond what is followed at once",
+            "more than 65536 connections, or 16 MiB of unfinished request heads",
+            "less load, or several servers",
+        ),
+    };
+    BlindSpot {
+        what: format!("{what}: {conns} connections, {bytes} bytes"),
+        why: why.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+}

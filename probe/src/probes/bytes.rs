@@ -1,0 +1,41 @@
+//! Bytes of a connection on their way from the room that sees them to the room that understands them.
+
+use crate::event::ConnId;
+
+/// Which way bytes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Read by the application.
+    In,
+    /// Written by the application.
+    Out,
+}
+
+/// One read or write that moved at least one byte. Times in `CLOCK_MONOTONIC` nanoseconds.
+#[derive(Debug, PartialEq)]
+pub struct Bytes<'a> {
+    /// Read or write.
+    pub direction: Direction,
+    /// The connection.
+    pub conn: ConnId,
+    /// The process that called.
+    pub pid: u32,
+    /// Server port.
+    pub port: u16,
+    /// Entry of the call, where it was seen.
+    pub enter_ns: Option<u64>,
+    /// Return of the call.
+    pub exit_ns: u64,
+    /// Reads: the first byte became readable.
+    pub arrival_ns: Option<u64>,
+    /// Reads: the peer had acknowledged everything sent before.
+    pub acked_ns: Option<u64>,
+    /// The call could not have slept.
+    pub nonblocking: bool,
+    /// Bytes moved: `head.len()`, then a gap that was not captured, then `tail.len()`.
+    pub bytes: u64,
+    /// The first of them.
+    pub head: &'a [u8],
+    /// The last of them, where the head does not hold everything.
+    pub tail: &'a [u8],
+}

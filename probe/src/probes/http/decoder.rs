@@ -1,0 +1,165 @@
+//! All connections: hands each one its bytes, and counts what cannot be decoded.
+
+use rustc_hash::FxHashMap;
+
+use super::conn::{Conn, MAX_HEAD};
+use crate::{
+    event::{Accepted, Closed, ConnId, Ending, Event},
+    probes::bytes::{Bytes, Direction},
+};
+
+/// Connections that are followed at once; the kernel side follows as many.
+const MAX_CONNS: usize = 65_536;
+
+/// Bytes of unfinished heads over all connections; beyond it a connection with one is given up, so that
+/// thousands of slow or hostile clients cannot grow our memory.
+const MAX_HELD: usize = 16 * 1024 * 1024;
+
+/// Why a connection's bytes cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Why {
+    /// TLS records.
+    Tls,
+    /// HTTP/2.
+    Http2,
+    /// A WebSocket or another protocol, after status 101.
+    Upgraded,
+    /// Not HTTP, or not as its framing says.
+    Garbled,
+    /// More connections or unfinished heads at once than are followed.
+    Capacity,
+}
+
+impl Why {
+    /// What bytes are that are no HTTP/1.x head.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        match bytes {
+            // RFC 8446, 5.1: handshake (22) or application data (23), legacy version 3.x.
+            [0x16 | 0x17, 0x03, ..] => Self::Tls,
+            _ if bytes.starts_with(b"PRI * HTTP/2.0") => Self::Http2,
+            _ => Self::Garbled,
+        }
+    }
+}
+
+/// What was not decoded, for one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undecoded {
+    /// Connections.
+    pub conns: u64,
+    /// Bytes in both directions.
+    pub bytes: u64,
+}
+
+/// A connection as we know it.
+#[derive(Debug)]
+enum State {
+    // Boxed: a connection that left HTTP should cost no more than its reason.
+    Http(Box<Conn>),
+    Opaque(Why),
+}
+
+/// Decodes HTTP/1.x on any number of connections.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    conns: FxHashMap<ConnId, State>,
+    undecoded: std::collections::BTreeMap<Why, Undecoded>,
+    held_bytes: usize,
+}
+
+impl Decoder {
+    /// A connection was accepted: its first byte is still to come.
+    pub fn accepted(&mut self, accepted: &Accepted) {
+        self.state(accepted.conn, true);
+    }
+
+    /// The application read or wrote bytes.
+    pub fn bytes(&mut self, bytes: &Bytes<'_>, out: &mut Vec<Event>) {
+        match bytes.direction {
+            Direction::In => self.step(bytes, out, |conn, out| conn.read(bytes, out).map(|()| false)),
+            Direction::Out => self.step(bytes, out, |conn, out| conn.write(bytes, out)),
+        }
+    }
+
+    /// A connection ended.
+    pub fn closed(&mut self, closed: &Closed, out: &mut Vec<Event>) {
+        if let Some(State::Http(conn)) = self.conns.remove(&closed.conn) {
+            self.held_bytes -= conn.held_bytes();
+            conn.closed(closed.ts_ns, out);
+        }
+    }
+
+    /// The run is over: requests without their whole response are in flight.
+    pub fn finish(&mut self, end_ns: u64, out: &mut Vec<Event>) {
+        let mut conns: Vec<_> = std::mem::take(&mut self.conns).into_iter().collect();
+        conns.sort_by_key(|(id, _)| *id);
+        for (_, state) in conns {
+            if let State::Http(mut conn) = state {
+                conn.end_all(Ending::InFlight, end_ns, out);
+            }
+        }
+        self.held_bytes = 0;
+    }
+
+    /// What could not be decoded so far.
+    pub fn undecoded(&self) -> impl Iterator<Item = (Why, Undecoded)> {
+        self.undecoded.iter().map(|(why, undecoded)| (*why, *undecoded))
+    }
+
+    fn state(&mut self, id: ConnId, from_its_start: bool) -> &mut State {
+        let full = self.conns.len() >= MAX_CONNS;
+        let undecoded = &mut self.undecoded;
+        self.conns.entry(id).or_insert_with(|| {
+            if full {
+                undecoded.entry(Why::Capacity).or_default().conns += 1;
+                State::Opaque(Why::Capacity)
+            } else {
+                State::Http(Box::new(Conn::new(from_its_start)))
+            }
+        })
+    }
+
+    fn step(
+        &mut self,
+        bytes: &Bytes<'_>,
+        out: &mut Vec<Event>,
+        step: impl FnOnce(&mut Conn, &mut Vec<Event>) -> Result<bool, Why>,
+    ) {
+        let held_bytes = self.held_bytes;
+        let state = self.state(bytes.conn, false);
+        let conn = match state {
+            State::Http(conn) => conn,
+            State::Opaque(why) => {
+                let why = *why;
+                self.undecoded.entry(why).or_default().bytes += bytes.bytes;
+                return;
+            }
+        };
+        let before = conn.held_bytes();
+        let mut left = match step(conn, out) {
+            Ok(false) => None,
+            Ok(true) => Some((Why::Upgraded, 0)),
+            Err(why) => Some((why, bytes.bytes)),
+        };
+        let mut held = conn.held_bytes();
+        if left.is_none() && held > before && held_bytes - before + held > MAX_HELD {
+            left = Some((Why::Capacity, held as u64));
+        }
+        if let Some((why, bytes_lost)) = left {
+            // What was asked before stays asked: its answer will not be recognised.
+            conn.end_all(Ending::InFlight, bytes.exit_ns, out);
+            *state = State::Opaque(why);
+            held = 0;
+            let undecoded = self.undecoded.entry(why).or_default();
+            undecoded.conns += 1;
+            undecoded.bytes += bytes_lost;
+        }
+        self.held_bytes = self.held_bytes - before + held;
+    }
+}
+
+const _: () = assert!(MAX_HELD > 2 * MAX_HEAD);
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

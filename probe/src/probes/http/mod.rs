@@ -1,0 +1,16 @@
+//! The http room: from the bytes that the socket room hands up to requests and responses.
+//!
+//! It has no kernel half. All of it is pure: bytes in, events out, with bounded memory whatever comes.
+
+mod conn;
+mod decoder;
+mod framing;
+mod head;
+
+pub use decoder::{Decoder, Undecoded, Why};
+
+use super::Spec;
+
+/// See [`Spec`].
+pub const SPEC: Spec =
+    Spec { id: "http", summary: "HTTP/1.x requests and responses on the tree's connections", hooks: &[] };

@@ -1,0 +1,33 @@
+//! The process room: follows the traced tree by fork, exec and exit.
+
+mod decode;
+
+pub use decode::decode;
+
+use super::{Hook, Spec};
+
+/// See [`Spec`].
+pub const SPEC: Spec = Spec {
+    id: "process",
+    summary: "the process tree: forked and executed children, by event, never by name",
+    hooks: &[
+        Hook {
+            program: "process_fork",
+            tracepoint: "sched_process_fork",
+            since: "4.17",
+            purpose: "workers, children and threads that are created during the run",
+        },
+        Hook {
+            program: "process_exec",
+            tracepoint: "sched_process_exec",
+            since: "4.17",
+            purpose: "children that replace their program (uvicorn --workers, hypercorn)",
+        },
+        Hook {
+            program: "process_exit",
+            tracepoint: "sched_process_exit",
+            since: "4.17",
+            purpose: "ended threads, so that a reused id is never taken for the target",
+        },
+    ],
+};

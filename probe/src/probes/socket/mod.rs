@@ -1,0 +1,47 @@
+//! The socket room: connections, the bytes at request boundaries, statistics of the calls.
+
+mod decode;
+mod stats;
+
+pub use decode::{SocketEvent, decode};
+pub use stats::summarize;
+
+use super::{Hook, Spec};
+
+/// See [`Spec`].
+pub const SPEC: Spec = Spec {
+    id: "socket",
+    summary: "TCP connections of the tree: queue waits, bytes at request boundaries, call statistics",
+    hooks: &[
+        Hook {
+            program: "fdio_enter",
+            tracepoint: "sys_enter",
+            since: "4.17",
+            purpose: "durations of accept, receive and send calls",
+        },
+        Hook {
+            program: "fdio_exit",
+            tracepoint: "sys_exit",
+            since: "4.17",
+            purpose: "requests and responses",
+        },
+        Hook {
+            program: "socket_state",
+            tracepoint: "inet_sock_set_state",
+            since: "4.17",
+            purpose: "accept-queue wait, aborted connections",
+        },
+        Hook {
+            program: "socket_segment",
+            tracepoint: "tcp_probe",
+            since: "4.17",
+            purpose: "the moment a request becomes readable, and its delivery",
+        },
+        Hook {
+            program: "socket_read",
+            tracepoint: "tcp_rcv_space_adjust",
+            since: "4.17",
+            purpose: "which connection a read belongs to",
+        },
+    ],
+};

@@ -1,0 +1,245 @@
+//! Names of endpoints as a profile writes them: routes (`GET /stages/{id}`) and the patterns of objectives
+//! (`GET *`). Only their grammar; which request belongs to which is decided in `aggregate::endpoint`.
+
+use std::fmt;
+
+/// More segments than that are no route of an application.
+const MAX_SEGMENTS: usize = 32;
+
+/// One piece of a route's path between slashes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Segment {
+    /// Must stand there literally.
+    Literal(String),
+    /// `{name}`: any one segment that is not empty.
+    Parameter,
+    /// `{name:path}`, only at the end: all that follows, slashes included.
+    Rest,
+}
+
+/// A route of the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Only this method; none for any.
+    pub method: Option<String>,
+    /// The path as the profile writes it, parameter names included.
+    pub path: String,
+    /// The same in pieces.
+    pub segments: Vec<Segment>,
+}
+
+impl Route {
+    /// Reads `METHOD /path/{parameter}` or `/path/{parameter}`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (method, path) = match text.split_once(' ') {
+            Some((method, path)) => (Some(method), path),
+            None => (None, text),
+        };
+        if let Some(method) = method {
+            check_method(method)?;
+        }
+        if !path.starts_with('/') {
+            return Err(format!("route `{text}` has a path that does not begin with `/`"));
+        }
+        check_path_characters(path).map_err(|what| format!("route `{text}` {what}"))?;
+        let pieces: Vec<&str> = split_path(path).collect();
+        if pieces.len() > MAX_SEGMENTS {
+            return Err(format!("route `{text}` has more than {MAX_SEGMENTS} segments"));
+        }
+        let mut segments = Vec::with_capacity(pieces.len());
+        for (index, piece) in pieces.iter().enumerate() {
+            let is_last = index + 1 == pieces.len();
+            segments.push(
+                parse_segment(piece, is_last).map_err(|what| format!("route `{text}`: `{piece}` {what}"))?,
+            );
+        }
+        Ok(Self { method: method.map(str::to_owned), path: path.to_owned(), segments })
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.method {
+            Some(method) => write!(f, "{method} {}", self.path),
+            None => f.write_str(&self.path),
+        }
+    }
+}
+
+/// The segments of a path: what stands between its slashes, without the first.
+pub fn split_path(path: &str) -> std::str::Split<'_, char> {
+    path.strip_prefix('/').unwrap_or(path).split('/')
+}
+
+fn parse_segment(piece: &str, is_last: bool) -> Result<Segment, &'static str> {
+    let Some(name) = piece.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+        return if piece.contains(['{', '}', '*']) {
+            Err("mixes text and a parameter, which must fill its segment: `{name}`")
+        } else {
+            Ok(Segment::Literal(piece.to_owned()))
+        };
+    };
+    let (name, convertor) = name.split_once(':').unwrap_or((name, ""));
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err("has no proper parameter name (letters, digits and `_`)");
+    }
+    match convertor {
+        "" | "int" | "str" | "float" | "uuid" => Ok(Segment::Parameter),
+        "path" if is_last => Ok(Segment::Rest),
+        "path" => Err("takes the rest of the path and must stand at its end"),
+        _ => Err("has an unknown convertor (int, str, float, uuid or path)"),
+    }
+}
+
+/// Which endpoints an objective binds to, each on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPattern {
+    text: String,
+}
+
+impl EndpointPattern {
+    /// Reads `METHOD /path`, where the method may be `*` and the path may hold `*` for anything; or `*`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self { text: text.to_owned() });
+        }
+        let Some((method, path)) = text.split_once(' ') else {
+            return Err(format!(
+                "endpoint `{text}` is not `METHOD /path` (`*` stands for any method, any path, or both)"
+            ));
+        };
+        if method != "*" {
+            check_method(method)?;
+        }
+        if !(path.starts_with('/') || path == "*") {
+            return Err(format!("endpoint `{text}` has a path that does not begin with `/` and is not `*`"));
+        }
+        if path.contains("**") {
+            return Err(format!("endpoint `{text}` holds `**`; one `*` stands for anything, slashes included"));
+        }
+        check_path_characters(path).map_err(|what| format!("endpoint `{text}` {what}"))?;
+        Ok(Self { text: text.to_owned() })
+    }
+
+    /// As the profile writes it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// It may match more than one endpoint.
+    pub fn is_wildcard(&self) -> bool {
+        self.text.contains('*')
+    }
+
+    /// The endpoint of this name is meant.
+    pub fn matches(&self, endpoint: &str) -> bool {
+        if self.text == "*" {
+            return true;
+        }
+        let (Some((method, path)), Some((wanted_method, wanted_path))) =
+            (endpoint.split_once(' '), self.text.split_once(' '))
+        else {
+            return false;
+        };
+        (wanted_method == "*" || wanted_method == method) && matches_glob(wanted_path, path)
+    }
+}
+
+/// `*` in the pattern stands for any text; everything else for itself.
+fn matches_glob(pattern: &str, text: &str) -> bool {
+    let Some((head, pattern_rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let mut pieces: Vec<&str> = pattern_rest.split('*').collect();
+    let tail = pieces.pop().unwrap_or_default();
+    // The leftmost match of each piece leaves the most room for those behind it.
+    for piece in pieces {
+        let Some(at) = text.find(piece) else { return false };
+        text = &text[at + piece.len()..];
+    }
+    text.ends_with(tail)
+}
+
+fn check_method(method: &str) -> Result<(), String> {
+    if !method.is_empty() && method.len() <= 32 && method.chars().all(|c| c.is_ascii_uppercase() || c == '-') {
+        return Ok(());
+    }
+    Err(format!("`{method}` is not an HTTP method (upper-case letters, one space behind it)"))
+}
+
+fn check_path_characters(path: &str) -> Result<(), &'static str> {
+    if !path.chars().all(|c| c.is_ascii_graphic()) {
+        return Err("holds a space, a control character or a non-ASCII one");
+    }
+    if path.contains(['?', '#']) {
+        return Err("holds a query or a fragment, which no endpoint has");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn routes() {
+        let route = Route::parse("GET /stages/{id}").unwrap();
+        assert_eq!(route.method.as_deref(), Some("GET"));
+        assert_eq!(route.segments, [Segment::Literal("stages".to_owned()), Segment::Parameter]);
+        assert_eq!(route.to_string(), "GET /stages/{id}");
+        let any = Route::parse("/static/{name:path}").unwrap();
+        assert_eq!((any.method, any.segments.last()), (None, Some(&Segment::Rest)));
+        for bad in [
+            "",
+            "stages",
+            "GET stages",
+            "get /x",
+            "GET  /x",
+            "GET /a b",
+            "GET /x?y=1",
+            "/x/{}",
+            "/x/{a:path}/b",
+            "/x/{a:regex}",
+            "/x/v{a}",
+            "/x/*",
+            "/é",
+        ] {
+            assert!(Route::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, endpoint, expected) in [
+            ("*", "GET /a", true),
+            ("*", "other", true),
+            ("GET *", "GET /a/b", true),
+            ("GET *", "PUT /a/b", false),
+            ("* /stages/{id}", "PUT /stages/{id}", true),
+            ("* /stages/{id}", "PUT /stages/{id}/x", false),
+            ("GET /stages/*", "GET /stages/{id}/x", true),
+            ("GET /a/*/c", "GET /a/b/b/c", true),
+            ("GET /a/*/c", "GET /a/c", false),
+            ("GET /a*a", "GET /a", false),
+            ("POST /upload", "POST /upload", true),
+            ("POST /upload", "POST /uploads", false),
+            ("GET *", "other", false),
+        ] {
+            assert_eq!(EndpointPattern::parse(pattern).unwrap().matches(endpoint), expected, "{pattern} {endpoint}");
+        }
+        for bad in ["", "/upload", "GET", "GET upload", "G*T /x", "GET /**", "GET /a b", "**"] {
+            assert!(EndpointPattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text: String, endpoint: String, glob in "[*/ab]{0,8}", path in "[/ab]{0,8}") {
+            let _ = Route::parse(&text);
+            if let Ok(pattern) = EndpointPattern::parse(&text) {
+                pattern.matches(&endpoint);
+            }
+            matches_glob(&glob, &path);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! From the numbers of a run to its report.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::model::{
+    Accept, Breakdown, Distribution, Endpoint, Health, Listener, Phase, ProfileId, Report, Run, SCHEMA, Syscall,
+    Target,
+};
+use super::warnings;
+use crate::aggregate::{Aggregate, EndpointStats, ListenerStats};
+use crate::event::{EndedBy, Summary};
+use crate::profile::Profile;
+use crate::slo::{Confidence, Verdict, judge};
+
+const NS_PER_S: f64 = 1e9;
+
+/// The only phase, as long as there are no others.
+const PHASE: &str = "run";
+
+/// Judges a run and puts together its report. The same input gives the same report, to the byte.
+pub fn build(summary: &Summary, profile: &Profile, aggregate: &Aggregate) -> Report {
+    let duration_s = summary.end_ns.saturating_sub(summary.start_ns) as f64 / NS_PER_S;
+    let is_finished = summary.ended_by != EndedBy::Unfinished;
+    let lost = summary.lost.values().fold(0u64, |sum, lost| sum.saturating_add(*lost));
+    let loss_ratio = lost as f64 / summary.events.saturating_add(lost).max(1) as f64;
+    let objectives = judge(profile, aggregate, PHASE, Confidence { duration_s, loss_ratio, is_finished });
+    let mut report = Report {
+        schema: SCHEMA.to_owned(),
+        run: Run {
+            id: summary.run_id.clone(),
+            started_at: summary.started_at.clone(),
+            duration_s,
+            ended_by: is_finished.then_some(summary.ended_by),
+            host: summary.host.clone(),
+            kernel: summary.kernel.clone(),
+            target: Target {
+                pid: summary.target_pid,
+                cmdline: summary.target_cmdline.clone(),
+                processes: is_finished.then_some(summary.processes),
+            },
+            profile: ProfileId { name: profile.name.clone(), sha256: profile.sha256.clone() },
+        },
+        health: Health {
+            events: summary.events,
+            lost: is_finished.then_some(lost),
+            loss_ratio: is_finished.then_some(loss_ratio),
+            lost_by_cause: summary.lost.clone(),
+            bpf_cpu_ratio: summary.bpf_cpu_ratio,
+            agent_cpu_ratio: is_finished.then_some(summary.agent_cpu_ratio),
+            agent_rss_bytes: is_finished.then_some(summary.agent_rss_bytes),
+            attach_s: is_finished.then_some(summary.attach_s),
+            blind_spots: summary.blind_spots.clone(),
+        },
+        phases: vec![Phase { name: PHASE.to_owned(), start_s: 0.0, end_s: duration_s, judged: true }],
+        accept: Accept { listeners: listeners(summary, aggregate) },
+        endpoints: aggregate.endpoints().iter().map(|(name, stats)| endpoint(name, stats, duration_s)).collect(),
+        overall: endpoint("all endpoints", aggregate.overall(), duration_s),
+        syscalls: syscalls(summary),
+        verdict: Verdict::overall(objectives.iter().map(|judgement| judgement.verdict)),
+        objectives,
+        warnings: Vec::new(),
+    };
+    report.warnings = warnings::find(&report, aggregate.n_folded_endpoints());
+    report
+}
+
+fn endpoint(name: &str, stats: &EndpointStats, duration_s: f64) -> Endpoint {
+    const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+    let statuses = CLASSES.iter().zip(stats.statuses).filter(|(_, count)| *count > 0);
+    Endpoint {
+        endpoint: name.to_owned(),
+        phase: PHASE.to_owned(),
+        requests: stats.requests,
+        errors: stats.errors,
+        aborted: stats.aborted,
+        in_flight: stats.in_flight,
+        untimed: stats.untimed,
+        statuses: statuses.map(|(class, count)| ((*class).to_owned(), count)).collect(),
+        rate_per_s: (duration_s > 0.0).then(|| stats.requests as f64 / duration_s),
+        latency_s: Distribution::from(&stats.latency),
+        failed_latency_s: Distribution::from(&stats.failed_latency),
+        breakdown: Breakdown {
+            accept_queue_s: Distribution::from(&stats.accept_queue),
+            receive_queue_s: Distribution::from(&stats.receive_queue),
+            read_s: Distribution::from(&stats.read),
+            app_s: Distribution::from(&stats.app),
+            write_s: Distribution::from(&stats.write),
+        },
+        delivery_s: Distribution::from(&stats.delivery),
+        bytes_in: stats.bytes_in,
+        bytes_out: stats.bytes_out,
+    }
+}
+
+fn listeners(summary: &Summary, aggregate: &Aggregate) -> Vec<Listener> {
+    let mut known: BTreeMap<u16, Vec<&crate::event::Listener>> = BTreeMap::new();
+    for listener in &summary.listeners {
+        known.entry(listener.port).or_default().push(listener);
+    }
+    let ports: BTreeSet<u16> = known.keys().chain(aggregate.listeners().keys()).copied().collect();
+    let nothing = ListenerStats::default();
+    ports
+        .into_iter()
+        .map(|port| {
+            let sockets = known.get(&port).map(Vec::as_slice).unwrap_or_default();
+            let stats = aggregate.listeners().get(&port).unwrap_or(&nothing);
+            // Workers with SO_REUSEPORT listen on one address with a socket each.
+            let addrs: BTreeSet<String> = sockets.iter().map(|socket| socket.addr.to_string()).collect();
+            let overflows = sockets.iter().map(|socket| socket.overflows);
+            Listener {
+                addr: (!addrs.is_empty()).then(|| addrs.into_iter().collect::<Vec<_>>().join(",")),
+                port,
+                accepted: stats.accepted,
+                queue_wait_s: Distribution::from(&stats.queue_wait),
+                overflows: if sockets.is_empty() {
+                    None
+                } else {
+                    overflows.reduce(|a, b| Some(a?.saturating_add(b?))).flatten()
+                },
+                backlog_max: stats.backlog_max,
+                backlog_limit: sockets.iter().filter_map(|socket| socket.backlog_limit).max(),
+            }
+        })
+        .collect()
+}
+
+fn syscalls(summary: &Summary) -> Vec<Syscall> {
+    let mut stats: Vec<_> = summary.syscalls.iter().collect();
+    stats.sort_by_key(|stats| (&stats.role, &stats.op, &stats.mode));
+    stats
+        .into_iter()
+        .map(|stats| Syscall {
+            op: stats.op.clone(),
+            role: stats.role.clone(),
+            mode: stats.mode.clone(),
+            calls: stats.calls,
+            would_block: stats.would_block,
+            errors: stats.errors,
+            latency_s: Distribution::from(stats),
+            bytes: stats.bytes,
+        })
+        .collect()
+}

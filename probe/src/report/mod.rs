@@ -1,0 +1,26 @@
+//! The report: its data ([`model`]), how it is made ([`build`]), and the forms it is shown in.
+//!
+//! The only place with titles, units and colours.
+
+mod build;
+mod distribution;
+mod json;
+pub mod model;
+mod text;
+mod warnings;
+
+use std::io;
+
+pub use build::build;
+pub use json::Json;
+pub use model::Report;
+pub use text::Text;
+
+/// A form of the report. Renders the same report to the same bytes.
+pub trait Renderer {
+    /// Writes the report.
+    fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()>;
+}
+
+#[cfg(test)]
+mod tests;

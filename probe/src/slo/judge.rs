@@ -1,0 +1,256 @@
+//! One objective, one subject, one judgement.
+
+use serde::{Deserialize, Serialize};
+
+use super::binomial::{order_statistic_ranks, samples_for_quantile, samples_for_share, share_interval};
+use super::verdict::Verdict;
+use crate::aggregate::{Aggregate, Durations, EndpointStats};
+use crate::profile::{Measure, Metric, Objective, Percentile, Profile, Share, Stat, Unit, nearest};
+
+/// Past this share of lost events or untimed requests nothing is certain.
+const MAX_UNSEEN: f64 = 0.001;
+/// From here on the mean of durations is near enough to normal for its interval.
+const MIN_SAMPLES_OF_MEAN: u64 = 30;
+/// Standard errors on either side of a 95 % interval.
+const Z: f64 = 1.96;
+const NS_PER_S: f64 = 1e9;
+
+/// How far the events of a run can be trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct Confidence {
+    /// Length of the run, seconds.
+    pub duration_s: f64,
+    /// Lost events among all.
+    pub loss_ratio: f64,
+    /// The run was seen to its end.
+    pub is_finished: bool,
+}
+
+/// An objective with its verdict and the evidence for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// Of the objective.
+    pub id: String,
+    /// The endpoint that was judged, or `all endpoints`.
+    pub subject: String,
+    /// What was judged.
+    pub metric: String,
+    /// The phase in which it was judged.
+    pub phase: String,
+    /// The measured value, in `unit`; null when there is none, or too little data for one.
+    pub value: Option<f64>,
+    /// As good as this or better is a pass.
+    pub target: f64,
+    /// Worse than this is a fail.
+    pub limit: f64,
+    /// Of value, target, limit, margin and interval.
+    pub unit: Unit,
+    /// Distance from the value to the limit: above 0 on its good side, below 0 on the other.
+    pub margin: Option<f64>,
+    /// How many requests the value is made of.
+    pub samples: u64,
+    /// The 95 % interval of the value; null where the value is no estimate.
+    pub interval: Option<(f64, f64)>,
+    /// See [`Verdict`].
+    pub verdict: Verdict,
+    /// Why it is inconclusive.
+    pub reason: Option<String>,
+}
+
+/// Judges every objective: one judgement for each, or one per endpoint that its pattern matches.
+pub fn judge(profile: &Profile, aggregate: &Aggregate, phase: &str, confidence: Confidence) -> Vec<Judgement> {
+    let endpoints = aggregate.endpoints();
+    let mut judgements = Vec::new();
+    for objective in &profile.objectives {
+        let mut push = |subject: &str, finding: Finding| {
+            judgements.push(finding.into_judgement(objective, subject, phase, confidence));
+        };
+        let Some(pattern) = &objective.endpoint else {
+            push("all endpoints", find(objective, aggregate.overall(), confidence));
+            continue;
+        };
+        let mut is_seen = false;
+        for (name, stats) in endpoints.iter().filter(|(name, _)| pattern.matches(name)) {
+            is_seen = true;
+            push(name, find(objective, stats, confidence));
+        }
+        if !is_seen {
+            let hint = nearest(pattern.as_str(), endpoints.iter().map(|(name, _)| *name))
+                .map_or_else(String::new, |name| format!("; the nearest that was seen is `{name}`"));
+            push(pattern.as_str(), Finding::doubt(None, 0, format!("no request to this endpoint was seen{hint}")));
+        }
+    }
+    judgements
+}
+
+/// What the numbers say about an objective, before the run as a whole is doubted.
+struct Finding {
+    value: Option<f64>,
+    samples: u64,
+    interval: Option<(f64, f64)>,
+    doubt: Option<String>,
+}
+
+impl Finding {
+    fn doubt(value: Option<f64>, samples: u64, why: impl Into<String>) -> Self {
+        Self { value, samples, interval: None, doubt: Some(why.into()) }
+    }
+
+    fn fact(value: f64, samples: u64) -> Self {
+        Self { value: Some(value), samples, interval: None, doubt: None }
+    }
+
+    fn into_judgement(self, objective: &Objective, subject: &str, phase: &str, run: Confidence) -> Judgement {
+        let doubt = doubt_of_run(run).or(self.doubt);
+        let verdict = match self.value {
+            Some(value) if doubt.is_none() => grade(objective, value),
+            _ => Verdict::Inconclusive,
+        };
+        let margin = self.value.map(|value| {
+            if objective.metric.higher_is_better() { value - objective.limit } else { objective.limit - value }
+        });
+        Judgement {
+            id: objective.id.clone(),
+            subject: subject.to_owned(),
+            metric: objective.metric.to_string(),
+            phase: phase.to_owned(),
+            value: self.value,
+            target: objective.target,
+            limit: objective.limit,
+            unit: objective.metric.unit(),
+            margin,
+            samples: self.samples,
+            interval: self.interval,
+            verdict,
+            reason: doubt,
+        }
+    }
+}
+
+fn doubt_of_run(run: Confidence) -> Option<String> {
+    if !run.is_finished {
+        return Some("the recording has no end: what was lost and how the run ended is unknown".to_owned());
+    }
+    (run.loss_ratio > MAX_UNSEEN)
+        .then(|| format!("{:.2} % of the events were lost, more than 0.1 %", run.loss_ratio * 100.0))
+}
+
+/// Where a value stands.
+fn grade(objective: &Objective, value: f64) -> Verdict {
+    let is_within = |level: f64| if objective.metric.higher_is_better() { value >= level } else { value <= level };
+    if is_within(objective.target) {
+        Verdict::Pass
+    } else if is_within(objective.limit) {
+        Verdict::Warn
+    } else {
+        Verdict::Fail
+    }
+}
+
+fn find(objective: &Objective, stats: &EndpointStats, run: Confidence) -> Finding {
+    match objective.metric {
+        Metric::Duration(measure, stat) => find_duration(objective, stats, measure, stat),
+        Metric::Share(share) => find_share(objective, stats.share(share), share),
+        Metric::Rate | Metric::Requests => {
+            let samples = stats.requests + stats.aborted;
+            if samples == 0 {
+                return no_data();
+            }
+            let answers = stats.requests as f64;
+            if objective.metric == Metric::Requests {
+                Finding::fact(answers, samples)
+            } else if run.duration_s > 0.0 {
+                Finding::fact(answers / run.duration_s, samples)
+            } else {
+                Finding::doubt(None, samples, "the run has no length")
+            }
+        }
+    }
+}
+
+fn no_data() -> Finding {
+    Finding::doubt(None, 0, "no data")
+}
+
+fn find_duration(objective: &Objective, stats: &EndpointStats, measure: Measure, stat: Stat) -> Finding {
+    let durations = stats.durations(measure);
+    let samples = durations.count();
+    // Whether a response was delivered is known of some only, and no statement about the others.
+    let untimed = if measure == Measure::Delivery { 0 } else { stats.untimed };
+    let finding = match stat {
+        Stat::Percentile(percentile) => find_percentile(durations, percentile),
+        Stat::Mean => find_mean(durations),
+        Stat::Max => durations.max_ns().map_or_else(no_data, |ns| Finding::fact(ns as f64 / NS_PER_S, samples)),
+        Stat::Min => durations.min_ns().map_or_else(no_data, |ns| Finding::fact(ns as f64 / NS_PER_S, samples)),
+    };
+    let untimed_ratio = untimed as f64 / (samples + untimed).max(1) as f64;
+    if finding.doubt.is_some() || untimed_ratio <= MAX_UNSEEN || holds_anyway(objective, durations, stat, untimed) {
+        return finding;
+    }
+    let doubt = format!("{:.2} % of the requests could not be timed, more than 0.1 %", untimed_ratio * 100.0);
+    Finding { doubt: Some(doubt), ..finding }
+}
+
+fn find_percentile(durations: &Durations, percentile: Percentile) -> Finding {
+    let samples = durations.count();
+    if samples == 0 {
+        return no_data();
+    }
+    let needed = samples_for_quantile(percentile.share());
+    let ranks = order_statistic_ranks(samples, percentile.share());
+    let Some((low, high)) = ranks else {
+        return Finding::doubt(None, samples, format!("{samples} of at least {needed} requests"));
+    };
+    // The estimate's own rank lies between the ends of its interval: one ascending pass finds all three.
+    match durations.at_ranks_ns([low, percentile.rank(samples), high]).map(|ns| ns.map(|ns| ns as f64 / NS_PER_S)) {
+        Some([low, value, high]) => {
+            Finding { value: Some(value), samples, interval: Some((low, high)), doubt: None }
+        }
+        None => no_data(),
+    }
+}
+
+fn find_mean(durations: &Durations) -> Finding {
+    let samples = durations.count();
+    match (durations.mean_ns(), durations.mean_error_ns()) {
+        (None, _) => no_data(),
+        (Some(mean), Some(error)) if samples >= MIN_SAMPLES_OF_MEAN => {
+            let interval = ((mean - Z * error).max(0.0) / NS_PER_S, (mean + Z * error) / NS_PER_S);
+            Finding { value: Some(mean / NS_PER_S), samples, interval: Some(interval), doubt: None }
+        }
+        _ => Finding::doubt(None, samples, format!("{samples} of at least {MIN_SAMPLES_OF_MEAN} requests")),
+    }
+}
+
+/// The verdict would be the same had all untimed requests been the quickest of all, or the slowest.
+fn holds_anyway(objective: &Objective, durations: &Durations, stat: Stat, untimed: u64) -> bool {
+    let Stat::Percentile(percentile) = stat else { return false };
+    let timed = durations.count();
+    let rank = percentile.rank(timed + untimed);
+    let (quickest, slowest) = (rank.saturating_sub(untimed), rank);
+    durations.at_ranks_ns([quickest.max(1), slowest.min(timed)]).is_some_and(|[low_ns, high_ns]| {
+        let low = if quickest == 0 { 0.0 } else { low_ns as f64 / NS_PER_S };
+        let high = if slowest > timed { f64::INFINITY } else { high_ns as f64 / NS_PER_S };
+        grade(objective, low) == grade(objective, high)
+    })
+}
+
+fn find_share(objective: &Objective, (part, whole): (u64, u64), share: Share) -> Finding {
+    if whole == 0 {
+        return no_data();
+    }
+    let value = part as f64 / whole as f64;
+    let interval = share_interval(part, whole);
+    let tolerated = if share == Share::Success { 1.0 - objective.limit } else { objective.limit };
+    let needed = samples_for_share(tolerated);
+    // Few requests can prove a fail (ten of ten are errors), never that it is none.
+    let is_proven = match share {
+        Share::Success => interval.1 < objective.limit,
+        _ => interval.0 > objective.limit,
+    };
+    let doubt = (whole < needed && !is_proven).then(|| format!("{whole} of at least {needed} requests"));
+    Finding { value: Some(value), samples: whole, interval: Some(interval), doubt }
+}
+
+#[cfg(test)]
+mod tests;

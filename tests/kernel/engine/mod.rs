@@ -1,0 +1,13 @@
+//! The run itself: that it leaves nothing behind, can be replayed, and holds out.
+
+mod detach;
+mod record;
+mod scale;
+
+use crate::Suite;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    detach::add_to(suite);
+    record::add_to(suite);
+    scale::add_to(suite);
+}

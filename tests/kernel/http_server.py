@@ -1,0 +1,34 @@
+"""Python's own http.server: blocking calls, a thread per connection.
+
+python http_server.py PORT [SECOND_PORT]: with a second port, a forked child serves it.
+"""
+
+import os
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = b"x" * 200
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def main() -> None:
+    ports = [int(port) for port in sys.argv[1:]]
+    port = ports[0]
+    if len(ports) > 1 and os.fork() == 0:
+        port = ports[1]
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.serve_forever()
+
+
+main()

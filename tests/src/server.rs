@@ -1,0 +1,313 @@
+//! Real servers, started for a test and gone with it: uvicorn in every flavour, Python's own
+//! `http.server`, and a plain blocking server that counts its own calls.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use serde::Deserialize;
+
+use crate::{host, wait};
+
+/// A flavour of uvicorn.
+#[derive(Clone, Debug)]
+pub struct Uvicorn {
+    /// `asyncio` or `uvloop`.
+    pub event_loop: &'static str,
+    /// `h11` or `httptools`.
+    pub http: &'static str,
+    /// `127.0.0.1` or `::1`.
+    pub host: IpAddr,
+    /// 1 serves from the process itself.
+    pub workers: u32,
+    /// The argument of `listen`.
+    pub backlog: u32,
+}
+
+/// The address family of most tests.
+pub const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// The other one.
+pub const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+impl Uvicorn {
+    /// One worker on IPv4.
+    #[must_use]
+    pub const fn new(event_loop: &'static str, http: &'static str) -> Self {
+        Self { event_loop, http, host: V4, workers: 1, backlog: 2048 }
+    }
+
+    /// Starts it and waits until every worker serves.
+    pub fn start(&self) -> Result<Server> {
+        let mut server = self.held()?;
+        server.release()?;
+        server.wait_for_workers(self.workers)?;
+        Ok(server)
+    }
+
+    /// Makes its process but holds it back before it becomes uvicorn, until [`Server::release`].
+    pub fn held(&self) -> Result<Server> {
+        let addr = free_addr(self.host)?;
+        let mut command = Command::new("/bin/sh");
+        // `exec` keeps the pid: what is attached to now is what serves later.
+        command
+            .args(["-c", "read -r go && exec \"$@\"", "sh"])
+            .arg(python()?)
+            .args(["-m", "uvicorn", "hello.app:app", "--no-access-log", "--timeout-keep-alive", "120"])
+            .args(["--loop", self.event_loop, "--http", self.http])
+            .args(["--host", &self.host.to_string(), "--port", &addr.port().to_string()])
+            .args(["--workers", &self.workers.to_string(), "--backlog", &self.backlog.to_string()])
+            .current_dir(targets());
+        Server::spawn(command, addr)
+    }
+}
+
+/// Python's `http.server` with a thread for each connection; with `fork`, a child process serves a second
+/// port.
+pub fn python_http_server(fork: bool) -> Result<(Server, SocketAddr)> {
+    let addr = free_addr(V4)?;
+    let second = free_addr(V4)?;
+    let mut command = Command::new(python()?);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("kernel/http_server.py"));
+    command.arg(addr.port().to_string());
+    if fork {
+        command.arg(second.port().to_string());
+    }
+    let mut server = Server::spawn(command, addr)?;
+    server.wait_for_connect(addr)?;
+    if fork {
+        server.wait_for_connect(second)?;
+    }
+    Ok((server, second))
+}
+
+/// A server under test. Its whole process group ends when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    addr: SocketAddr,
+    log: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn spawn(mut command: Command, addr: SocketAddr) -> Result<Self> {
+        let folder = tempfile::tempdir().context("failed to make a folder for a server's log")?;
+        let log = folder.path().join("log");
+        let output = File::create(&log)?;
+        let mut child = command
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("failed to start {command:?}"))?;
+        let stdin = child.stdin.take();
+        Ok(Self { child, stdin, addr, log, _folder: folder })
+    }
+
+    /// The process that a user would attach to.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Lets a held server begin.
+    pub fn release(&mut self) -> Result<()> {
+        let mut stdin = self.stdin.take().context("the server was released before")?;
+        stdin.write_all(b"go\n").context("failed to release the server")
+    }
+
+    /// Waits until this many workers, in all since the start, have said that they serve, and one answers.
+    pub fn wait_for_workers(&mut self, workers: u32) -> Result<()> {
+        wait::until("a serving worker", wait::SOON, || {
+            self.check_alive()?;
+            let ready = self.log()?.matches("Application startup complete").count();
+            Ok((ready >= workers as usize).then_some(()))
+        })?;
+        self.wait_for_connect(self.addr)
+    }
+
+    fn wait_for_connect(&mut self, addr: SocketAddr) -> Result<()> {
+        wait::until("a listening server", wait::SOON, || {
+            self.check_alive()?;
+            Ok(TcpStream::connect(addr).ok().map(drop))
+        })?;
+        self.settle()
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("the server ended ({status}); its log:\n{}", self.log()?),
+        }
+    }
+
+    fn log(&self) -> Result<String> {
+        fs::read_to_string(&self.log).context("failed to read the server's log")
+    }
+
+    /// Waits until every thread of the tree sleeps, in two looks in a row: whatever it had to do for the
+    /// requests so far, system calls included, is done.
+    pub fn settle(&self) -> Result<()> {
+        let mut quiet = 0;
+        wait::until("an idle server", wait::SOON, || {
+            quiet = if host::all_asleep(self.pid())? { quiet + 1 } else { 0 };
+            Ok((quiet >= 2).then_some(()))
+        })
+    }
+
+    /// Sends a signal to the process itself.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        nix::sys::signal::kill(pid_of(self.pid())?, signal).context("failed to signal the server")
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait_for_end(&mut self) -> Result<()> {
+        wait::until("the end of the server", wait::SOON, || Ok(self.child.try_wait()?.map(drop)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok(group) = pid_of(self.pid()) {
+            // It may be gone already.
+            let _gone = killpg(group, Signal::SIGKILL);
+        }
+        let _gone = self.child.wait();
+    }
+}
+
+/// What the plain server counted: its own calls, by their results.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Counts {
+    /// Calls of accept that returned a connection.
+    pub accepts: u64,
+    /// Calls of the receive family that returned.
+    pub reads: u64,
+    /// Bytes that they brought.
+    pub read_bytes: u64,
+    /// Calls of the send family.
+    pub writes: u64,
+    /// Bytes that they took.
+    pub written_bytes: u64,
+}
+
+/// The plain server.
+#[derive(Debug)]
+pub struct Plain {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Plain {
+    /// Starts the `binary` with a set of calls: `read`, `recv`, `readv` or `recvmsg`.
+    pub fn start(binary: &str, calls: &str) -> Result<Self> {
+        let mut child = Command::new(binary)
+            .arg(calls)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("failed to start `{binary}`"))?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().context("no stdout")?).read_line(&mut line)?;
+        let port = line.trim().parse().with_context(|| format!("failed to read a port from `{line}`"))?;
+        Ok(Self { child, addr: SocketAddr::new(V4, port) })
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits until only the accepting threads are left: every connection has been read to its end.
+    pub fn wait_for_no_connections(&self) -> Result<()> {
+        wait::until("the end of the server's connections", wait::SOON, || {
+            Ok((host::threads(self.pid()) == 2 && host::all_asleep(self.pid())?).then_some(()))
+        })
+    }
+
+    /// Ends it and returns its counts.
+    pub fn finish(mut self) -> Result<Counts> {
+        drop(self.child.stdin.take());
+        let mut text = String::new();
+        self.child.stdout.as_mut().context("no stdout")?.read_to_string(&mut text)?;
+        ensure!(self.child.wait()?.success(), "the plain server failed");
+        serde_json::from_str(&text).with_context(|| format!("failed to read counts from `{text}`"))
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+/// A pid as `nix` has it.
+pub fn pid_of(pid: u32) -> Result<Pid> {
+    Ok(Pid::from_raw(i32::try_from(pid).context("a pid beyond i32")?))
+}
+
+/// An address on which nobody listens now.
+fn free_addr(host: IpAddr) -> Result<SocketAddr> {
+    let listener = TcpListener::bind((host, 0)).with_context(|| format!("failed to bind to {host}"))?;
+    listener.local_addr().context("failed to read a socket's address")
+}
+
+/// Where the target applications are.
+fn targets() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("targets")
+}
+
+/// The Python with FastAPI and uvicorn: `PROBE_TEST_PYTHON`, else the one that the set-up made last.
+fn python() -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os("PROBE_TEST_PYTHON") {
+        return Ok(given.into());
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("probe");
+    let mut found: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(&cache).into_iter().flatten().flatten() {
+        let python = entry.path().join("bin/python");
+        if entry.file_name().to_string_lossy().starts_with("venv-") && python.exists() {
+            found.push((entry.metadata()?.modified()?, python));
+        }
+    }
+    found.sort();
+    let (_, python) = found.pop().with_context(|| {
+        format!("no Python environment in {}: run `cargo xtask setup`, or set PROBE_TEST_PYTHON", cache.display())
+    })?;
+    Ok(python)
+}
+
+/// How long a response may take that is late on purpose.
+pub const PATIENCE: Duration = Duration::from_secs(30);
