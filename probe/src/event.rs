@@ -31,6 +31,22 @@ pub enum Event {
     Closed(Closed),
 }
 
+impl Event {
+    /// The latest moment that this event knows of.
+    pub const fn ts_ns(&self) -> u64 {
+        match self {
+            Self::Fork(fork) => fork.ts_ns,
+            Self::Exec(exec) => exec.ts_ns,
+            Self::Exit(exit) => exit.ts_ns,
+            Self::Listen(listen) => listen.ts_ns,
+            Self::Accepted(accepted) => accepted.ts_ns,
+            Self::Request(request) => request.last_read_ns,
+            Self::Response(response) => response.last_send_ns,
+            Self::Closed(closed) => closed.ts_ns,
+        }
+    }
+}
+
 /// See [`Event::Fork`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fork {

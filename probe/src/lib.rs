@@ -8,8 +8,14 @@
 //! Everything right of [`event`] is pure: it runs from a recording without root.
 
 pub mod aggregate;
+pub mod analysis;
+pub mod cli;
 pub mod correlate;
+pub mod engine;
 pub mod event;
+pub mod host;
 pub mod probes;
 pub mod profile;
+pub mod report;
 pub mod slo;
+pub mod target;

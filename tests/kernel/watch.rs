@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use probe_tests::{
-    capture::{Capture, Wire},
+    capture::Capture,
     client::Request,
     host,
     load::{Load, Log},
@@ -11,6 +11,7 @@ use probe_tests::{
     server::Server,
     stats::{Tolerance, WIRE, percentile},
     wait,
+    wire::Wire,
 };
 
 /// Two endpoints, four spellings.

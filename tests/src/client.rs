@@ -35,7 +35,8 @@ impl Request {
         } else {
             format!("content-length: {}\r\n", body.len())
         };
-        let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: test\r\n{headers}{length}\r\n").into_bytes();
+        let mut bytes =
+            format!("{method} {target} HTTP/1.1\r\nhost: test\r\n{headers}{length}\r\n").into_bytes();
         bytes.extend_from_slice(body);
         Self { endpoint: endpoint.to_owned(), bytes, to_head: method == "HEAD" }
     }
@@ -145,7 +146,14 @@ impl Conn {
         self.send(&request.bytes)?;
         let reply = self.reply(request.to_head)?;
         let sent = request.bytes.len() as u64;
-        Ok(Entry { request: 0, status: reply.status, start, end: Instant::now(), sent, received: reply.bytes })
+        Ok(Entry {
+            request: 0,
+            status: reply.status,
+            start,
+            end: Instant::now(),
+            sent,
+            received: reply.bytes,
+        })
     }
 
     /// Waits until the server closes its side.

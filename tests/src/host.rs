@@ -20,7 +20,13 @@ pub fn tree(pid: u32) -> Result<BTreeSet<u32>> {
     let mut found = BTreeSet::from([pid]);
     loop {
         let before = found.len();
-        found.extend(parents.iter().filter(|(_, parent)| found.contains(parent)).map(|(child, _)| *child).collect::<Vec<_>>());
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| found.contains(parent))
+                .map(|(child, _)| *child)
+                .collect::<Vec<_>>(),
+        );
         if found.len() == before {
             return Ok(found);
         }

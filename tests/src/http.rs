@@ -99,8 +99,7 @@ impl Parser {
                 let digits = text.split(';').next().unwrap_or_default().trim();
                 let size = u64::from_str_radix(digits, 16)
                     .with_context(|| format!("failed to read a chunk's size from `{digits}`"))?;
-                self.state =
-                    if size == 0 { State::Trailer(Vec::new()) } else { State::ChunkData(size + 2) };
+                self.state = if size == 0 { State::Trailer(Vec::new()) } else { State::ChunkData(size + 2) };
                 Ok(rest)
             }
             State::ChunkData(left) => {

@@ -1,9 +1,9 @@
 //! The harness of the black-box and kernel tests: real servers, real clients, and oracles that do not
 //! share a line with probe.
 //!
-//! In reading order: [`server`] and [`client`] make traffic (with [`http`] to tell where a response ends,
+//! In reading order: [`server`], [`plain`] and [`client`] make traffic (with [`http`] to tell where a response ends,
 //! and [`load`] for much of it), [`probe`] runs the program and reads its report (through [`report`]),
-//! [`capture`], [`strace`] and [`host`] say what really happened, [`stats`] compares, [`skip`] decides
+//! [`capture`] (with [`wire`]), [`strace`] and [`host`] say what really happened, [`stats`] compares, [`skip`] decides
 //! which trials can run here.
 
 pub mod capture;
@@ -11,6 +11,7 @@ pub mod client;
 pub mod host;
 pub mod http;
 pub mod load;
+pub mod plain;
 pub mod probe;
 pub mod report;
 pub mod server;
@@ -18,3 +19,4 @@ pub mod skip;
 pub mod stats;
 pub mod strace;
 pub mod wait;
+pub mod wire;

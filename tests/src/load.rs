@@ -142,7 +142,10 @@ impl Load {
             load: self,
             poll: Poll::new().context("failed to make an epoll instance")?,
             slots: Vec::new(),
-            log: Log { mix: self.mix.iter().map(|request| request.endpoint.clone()).collect(), ..Log::default() },
+            log: Log {
+                mix: self.mix.iter().map(|request| request.endpoint.clone()).collect(),
+                ..Log::default()
+            },
             begun: 0,
             buffer: vec![0; 256 * 1024],
         };

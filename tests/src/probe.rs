@@ -18,7 +18,11 @@ pub fn binary() -> Result<PathBuf> {
     let tests = std::env::current_exe().context("failed to find the test's own program")?;
     let profile = tests.parent().and_then(Path::parent).context("the test is in no target folder")?;
     let binary = profile.join("probe");
-    ensure!(binary.exists(), "`{}` is missing: run `cargo build -p probe`, or `cargo xtask test`", binary.display());
+    ensure!(
+        binary.exists(),
+        "`{}` is missing: run `cargo build -p probe`, or `cargo xtask test`",
+        binary.display()
+    );
     Ok(binary)
 }
 

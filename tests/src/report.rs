@@ -152,7 +152,11 @@ impl Report {
         let all = self.endpoints()?;
         let names: Vec<&str> = all.iter().map(|found| found.endpoint.as_str()).collect();
         let mut found: Vec<&Endpoint> = all.iter().filter(|found| found.endpoint == name).collect();
-        ensure!(found.len() == 1, "`{name}` stands {} times in the report, which names {names:?}", found.len());
+        ensure!(
+            found.len() == 1,
+            "`{name}` stands {} times in the report, which names {names:?}",
+            found.len()
+        );
         found.pop().cloned().context("counted just now")
     }
 
@@ -167,8 +171,15 @@ impl Report {
     /// The calls of an op on connections of the tree's own listeners, every mode in one sum.
     pub fn server_calls(&self, op: &str) -> Result<Syscall> {
         let all: Vec<Syscall> = self.at("/syscalls")?;
-        let mut sum =
-            Syscall { op: op.into(), role: "server".into(), mode: "any".into(), calls: 0, would_block: 0, errors: 0, bytes: 0 };
+        let mut sum = Syscall {
+            op: op.into(),
+            role: "server".into(),
+            mode: "any".into(),
+            calls: 0,
+            would_block: 0,
+            errors: 0,
+            bytes: 0,
+        };
         for found in all.iter().filter(|found| found.op == op && found.role == "server") {
             sum.calls += found.calls;
             sum.would_block += found.would_block;

@@ -1,22 +1,20 @@
-//! Real servers, started for a test and gone with it: uvicorn in every flavour, Python's own
-//! `http.server`, and a plain blocking server that counts its own calls.
+//! Real servers, started for a test and gone with it: uvicorn in every flavour and Python's own
+//! `http.server`.
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use serde::Deserialize;
 
 use crate::{host, wait};
 
@@ -195,80 +193,6 @@ impl Drop for Server {
     }
 }
 
-/// What the plain server counted: its own calls, by their results.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct Counts {
-    /// Calls of accept that returned a connection.
-    pub accepts: u64,
-    /// Calls of the receive family that returned.
-    pub reads: u64,
-    /// Bytes that they brought.
-    pub read_bytes: u64,
-    /// Calls of the send family.
-    pub writes: u64,
-    /// Bytes that they took.
-    pub written_bytes: u64,
-}
-
-/// The plain server.
-#[derive(Debug)]
-pub struct Plain {
-    child: Child,
-    addr: SocketAddr,
-}
-
-impl Plain {
-    /// Starts the `binary` with a set of calls: `read`, `recv`, `readv` or `recvmsg`.
-    pub fn start(binary: &str, calls: &str) -> Result<Self> {
-        let mut child = Command::new(binary)
-            .arg(calls)
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("failed to start `{binary}`"))?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().context("no stdout")?).read_line(&mut line)?;
-        let port = line.trim().parse().with_context(|| format!("failed to read a port from `{line}`"))?;
-        Ok(Self { child, addr: SocketAddr::new(V4, port) })
-    }
-
-    /// Its process.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub const fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// Waits until only the accepting threads are left: every connection has been read to its end.
-    pub fn wait_for_no_connections(&self) -> Result<()> {
-        wait::until("the end of the server's connections", wait::SOON, || {
-            Ok((host::threads(self.pid()) == 2 && host::all_asleep(self.pid())?).then_some(()))
-        })
-    }
-
-    /// Ends it and returns its counts.
-    pub fn finish(mut self) -> Result<Counts> {
-        drop(self.child.stdin.take());
-        let mut text = String::new();
-        self.child.stdout.as_mut().context("no stdout")?.read_to_string(&mut text)?;
-        ensure!(self.child.wait()?.success(), "the plain server failed");
-        serde_json::from_str(&text).with_context(|| format!("failed to read counts from `{text}`"))
-    }
-}
-
-impl Drop for Plain {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
-    }
-}
-
 /// A pid as `nix` has it.
 pub fn pid_of(pid: u32) -> Result<Pid> {
     Ok(Pid::from_raw(i32::try_from(pid).context("a pid beyond i32")?))
@@ -304,10 +228,10 @@ fn python() -> Result<PathBuf> {
     }
     found.sort();
     let (_, python) = found.pop().with_context(|| {
-        format!("no Python environment in {}: run `cargo xtask setup`, or set PROBE_TEST_PYTHON", cache.display())
+        format!(
+            "no Python environment in {}: run `cargo xtask setup`, or set PROBE_TEST_PYTHON",
+            cache.display()
+        )
     })?;
     Ok(python)
 }
-
-/// How long a response may take that is late on purpose.
-pub const PATIENCE: Duration = Duration::from_secs(30);

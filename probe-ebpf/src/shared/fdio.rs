@@ -47,6 +47,13 @@ pub(crate) enum Buffer {
     Elsewhere,
 }
 
+/// Which way a call moves bytes, seen from the application.
+#[derive(Clone, Copy)]
+enum Moves {
+    In,
+    Out,
+}
+
 /// Whether any room wants this call.
 #[inline(always)]
 fn is_watched(number: u64) -> bool {
@@ -115,17 +122,22 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
         // SAFETY: a helper without arguments.
         ts_ns: unsafe { bpf_ktime_get_ns() },
     };
-    match number_now {
-        nr::READ => socket::recv(ctx, &call, Buffer::Flat(arg[1]), 0),
-        nr::RECVFROM => socket::recv(ctx, &call, Buffer::Flat(arg[1]), arg[3]),
-        nr::READV => socket::recv(ctx, &call, Buffer::Iovecs(arg[1], arg[2]), 0),
-        nr::RECVMSG => socket::recv(ctx, &call, Buffer::Message(arg[1]), arg[2]),
-        nr::WRITE => socket::send(ctx, &call, Buffer::Flat(arg[1]), 0),
-        nr::SENDTO => socket::send(ctx, &call, Buffer::Flat(arg[1]), arg[3]),
-        nr::WRITEV => socket::send(ctx, &call, Buffer::Iovecs(arg[1], arg[2]), 0),
-        nr::SENDMSG => socket::send(ctx, &call, Buffer::Message(arg[1]), arg[2]),
-        nr::SENDFILE => socket::send(ctx, &call, Buffer::Elsewhere, 0),
-        nr::ACCEPT | nr::ACCEPT4 => socket::accept(ctx, &call),
-        _ => None,
+    // Decided first, handled once: each handler below stands in the program a single time.
+    let (moves, buffer, flags) = match number_now {
+        nr::READ => (Moves::In, Buffer::Flat(arg[1]), 0),
+        nr::RECVFROM => (Moves::In, Buffer::Flat(arg[1]), arg[3]),
+        nr::READV => (Moves::In, Buffer::Iovecs(arg[1], arg[2]), 0),
+        nr::RECVMSG => (Moves::In, Buffer::Message(arg[1]), arg[2]),
+        nr::WRITE => (Moves::Out, Buffer::Flat(arg[1]), 0),
+        nr::SENDTO => (Moves::Out, Buffer::Flat(arg[1]), arg[3]),
+        nr::WRITEV => (Moves::Out, Buffer::Iovecs(arg[1], arg[2]), 0),
+        nr::SENDMSG => (Moves::Out, Buffer::Message(arg[1]), arg[2]),
+        nr::SENDFILE => (Moves::Out, Buffer::Elsewhere, 0),
+        nr::ACCEPT | nr::ACCEPT4 => return socket::accept(ctx, &call),
+        _ => return None,
+    };
+    match moves {
+        Moves::In => socket::recv(ctx, &call, buffer, flags),
+        Moves::Out => socket::send(ctx, &call, buffer, flags),
     }
 }

@@ -1,5 +1,6 @@
 //! What the rooms share: emitting with loss counting, kernel structs, system-call arguments.
 
+pub(crate) mod bounds;
 pub(crate) mod emit;
 pub(crate) mod fdio;
 pub(crate) mod kern;

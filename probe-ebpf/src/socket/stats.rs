@@ -6,7 +6,7 @@ use probe_common::{
     socket::{CONN_MODE_KNOWN, CONN_NONBLOCK, CONN_SERVER, Mode, N_OP_STATS, Op, OpStats, Role, op_index},
 };
 
-use crate::shared::fdio::Call;
+use crate::shared::{bounds::opaque, fdio::Call};
 
 /// Statistics by op, role and mode, per CPU.
 #[map]
@@ -56,7 +56,7 @@ pub(crate) fn count(call: &Call, op: Op, (role, mode): (Role, Mode), bytes: bool
     }
     stats.timed += 1;
     stats.sum_ns += took;
-    let bucket = bucket_of(took);
+    let bucket = opaque(bucket_of(took));
     if bucket < N_BUCKETS {
         stats.buckets[bucket] += 1;
     }

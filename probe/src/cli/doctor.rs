@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::outcome::print_report;
 use super::{DoctorArgs, Outcome, Refusal};
-use crate::engine::load::{HookResult, Kernel, LoadConfig};
+use crate::engine::{HookResult, Kernel, LoadConfig};
 use crate::host::{Btf, Cap, Gap, Host, Lockdown, Severity, prerequisites};
 use crate::target::facts::{self, Facts};
 use crate::target::resolve;
@@ -106,7 +106,9 @@ impl Page {
         if !host.container_hints.is_empty() {
             self.line("info", "container", &host.container_hints.join(", "));
         }
-        gaps.iter().for_each(|gap| self.gap(gap));
+        for gap in gaps {
+            self.gap(gap);
+        }
     }
 
     fn hooks(&mut self, hooks: Result<&[HookResult], &anyhow::Error>) {
@@ -157,7 +159,9 @@ impl Page {
         if facts.seccomp == 2 {
             self.line("info", "seccomp", "a filter is on; no hindrance to tracepoints");
         }
-        target_gaps(facts).iter().for_each(|gap| self.gap(gap));
+        for gap in target_gaps(facts) {
+            self.gap(&gap);
+        }
     }
 
     fn refused(&mut self, refusal: &Refusal) {

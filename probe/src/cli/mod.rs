@@ -21,7 +21,7 @@ pub use outcome::{Outcome, Problem, Refusal};
 #[derive(Debug, Parser)]
 #[command(name = "probe", version, max_term_width = 100, subcommand_required = true)]
 pub struct Cli {
-    /// Say more on stderr (-v debug, -vv trace); RUST_LOG overrides it
+    /// Say more on stderr (-v debug, -vv trace); the variable `RUST_LOG` overrides it
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// Say only warnings and errors on stderr

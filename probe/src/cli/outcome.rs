@@ -58,6 +58,13 @@ pub struct Problem {
     pub remedy: String,
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "\nremedy: {}", self.remedy) }
+    }
+}
+
 /// A refusal to start: every problem that was found, not only the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -91,20 +98,12 @@ impl std::error::Error for Refusal {}
 /// Tells an error to a person: each problem on a line, with its remedy on the next. Gives the exit code.
 pub fn tell(error: &anyhow::Error, to: &mut dyn Write) -> ExitCode {
     let refusal = find_refusal(error);
-    let mut text = String::new();
-    match refusal {
-        Some(refusal) => {
-            for Problem { what, remedy } in &refusal.problems {
-                text += &format!("error: {what}\n");
-                if !remedy.is_empty() {
-                    text += &format!("remedy: {remedy}\n");
-                }
-            }
-        }
-        None => text = format!("error: {error:#}\n"),
-    }
+    let lines: Vec<String> = match refusal {
+        Some(refusal) => refusal.problems.iter().map(Problem::to_string).collect(),
+        None => vec![format!("error: {error:#}")],
+    };
     // Nothing is left to tell it to when stderr is closed.
-    let _ = to.write_all(text.as_bytes());
+    let _ = writeln!(to, "{}", lines.join("\n"));
     ExitCode::from(if refusal.is_some_and(|refusal| refusal.is_usage) { CODE_USAGE } else { CODE_UNABLE })
 }
 

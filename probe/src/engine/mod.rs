@@ -95,10 +95,12 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     kernel.attach()?;
     let mut tree = tree::Tree::adopt(&mut kernel, &config.roots, config.children)?;
     let mut health = health::Health::begin();
-    let mut pump = pump::Pump::new(Analysis::new(Arc::clone(&config.profile)), config.record.as_deref())?;
-    let mut live = live::Live::new(config.duration);
     let start_ns = clock::monotonic_ns();
     let begun = summary::Begun::now(start_ns, start_ns.saturating_sub(attach_began), &config.roots);
+    let recorder =
+        config.record.as_deref().map(|directory| record::Writer::create(directory, &begun.header)).transpose()?;
+    let mut pump = pump::Pump::new(Analysis::new(Arc::clone(&config.profile)), recorder);
+    let mut live = live::Live::new(config.duration);
     live.attached(&config.roots, &tree);
 
     let end_at = Instant::now() + config.duration.unwrap_or(FOREVER);

@@ -1,9 +1,5 @@
 //! From the ring to the analysis: decode, tap for the recording, hand on.
 
-use std::path::Path;
-
-use anyhow::Result;
-
 use super::{Finished, load::Kernel, record, tree::Tree};
 use crate::{
     aggregate::Progress,
@@ -29,15 +25,15 @@ pub struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(analysis: Analysis, record_to: Option<&Path>) -> Result<Self> {
-        Ok(Self {
+    pub(super) fn new(analysis: Analysis, recorder: Option<record::Writer>) -> Self {
+        Self {
             http: http::Decoder::default(),
             analysis,
-            recorder: record_to.map(record::Writer::create).transpose()?,
+            recorder,
             events: Vec::new(),
             n_records: 0,
             n_undecodable: 0,
-        })
+        }
     }
 
     /// Takes everything that is in the ring.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-use super::{health::Cost, load::Kernel, pump::Pump, tree::Tree};
+use super::{health::Cost, load::Kernel, pump::Pump, record, tree::Tree};
 use crate::{
     event::{BlindSpot, EndedBy, Summary},
     probes::http::{Undecoded, Why},
@@ -14,11 +14,9 @@ use crate::{
 /// What is asked at the beginning of a run, because the target may be gone at its end.
 #[derive(Clone, Debug)]
 pub struct Begun {
-    start_ns: u64,
+    /// Names the run.
+    pub(super) header: record::Header,
     attach_ns: u64,
-    started_at: String,
-    target_pid: u32,
-    target_cmdline: String,
     blind_spots: Vec<BlindSpot>,
 }
 
@@ -26,12 +24,20 @@ impl Begun {
     pub(super) fn now(start_ns: u64, attach_ns: u64, roots: &[Root]) -> Self {
         let pids: Vec<u32> = roots.iter().map(|root| root.pid).collect();
         let facts = facts::gather(&pids);
+        let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let (host, kernel) = uname();
         Self {
-            start_ns,
+            header: record::Header {
+                run_id: format!("{}-{}", started_at.replace([':', '-'], ""), facts.pid),
+                started_at,
+                start_ns,
+                host,
+                kernel,
+                target_pid: facts.pid,
+                target_cmdline: facts.cmdline.clone(),
+                ..record::Header::default()
+            },
             attach_ns,
-            started_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            target_pid: facts.pid,
-            target_cmdline: facts.cmdline.clone(),
             blind_spots: of_target(&facts),
         }
     }
@@ -63,17 +69,16 @@ impl Begun {
                 remedy: "run as root; entering another network namespace needs CAP_SYS_ADMIN".to_owned(),
             });
         }
-        let system = nix::sys::utsname::uname();
-        let name = |name: Result<&std::ffi::OsStr, nix::Error>| name.map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
+        let header = self.header;
         Ok(Summary {
-            start_ns: self.start_ns,
+            start_ns: header.start_ns,
             end_ns,
-            run_id: format!("{}-{}", self.started_at.replace([':', '-'], ""), self.target_pid),
-            started_at: self.started_at,
-            host: name(system.as_ref().map(|system| system.nodename()).map_err(|error| *error)),
-            kernel: name(system.as_ref().map(|system| system.release()).map_err(|error| *error)),
-            target_pid: self.target_pid,
-            target_cmdline: self.target_cmdline,
+            run_id: header.run_id,
+            started_at: header.started_at,
+            host: header.host,
+            kernel: header.kernel,
+            target_pid: header.target_pid,
+            target_cmdline: header.target_cmdline,
             processes: tree.n_processes,
             ended_by,
             events: pump.n_records(),
@@ -87,6 +92,17 @@ impl Begun {
             syscalls: kernel.syscalls()?,
         })
     }
+}
+
+/// Host name and kernel release; empty where the kernel does not say.
+fn uname() -> (String, String) {
+    nix::sys::utsname::uname().map_or_else(
+        |_| (String::new(), String::new()),
+        |system| {
+            let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+            (text(system.nodename()), text(system.release()))
+        },
+    )
 }
 
 /// What `/proc` tells about the target that limits what is seen of it.

@@ -42,59 +42,59 @@ pub fn prerequisites(host: &Host) -> Vec<Gap> {
     gaps
 }
 
-fn gap(severity: Severity, what: impl Into<String>, consequence: &str, remedy: impl Into<String>) -> Option<Gap> {
-    Some(Gap { severity, what: what.into(), consequence: consequence.into(), remedy: remedy.into() })
+fn gap(severity: Severity, what: impl Into<String>, consequence: &str, remedy: impl Into<String>) -> Gap {
+    Gap { severity, what: what.into(), consequence: consequence.into(), remedy: remedy.into() }
 }
 
 fn arch(host: &Host) -> Option<Gap> {
     if host.arch == "x86_64" {
         return None;
     }
-    gap(
+    Some(gap(
         Severity::Blocks,
         format!("probe does not know the processor `{}`", host.arch),
         "its kernel programs read system call arguments from x86-64 registers",
         "run it on an x86-64 machine",
-    )
+    ))
 }
 
 fn kernel(host: &Host) -> Option<Gap> {
     let (major, minor) = host.version();
     if host.version() < RING_BUFFER {
-        return gap(
+        return Some(gap(
             Severity::Blocks,
             format!("kernel {} is too old", host.release),
             "it has no BPF ring buffer (5.8)",
             "boot a kernel from 5.10 on",
-        );
+        ));
     }
     if host.version() < OLDEST_TRIED {
-        return gap(
+        return Some(gap(
             Severity::Degrades,
             format!("kernel {major}.{minor} is older than any that probe is tested on (5.10)"),
             "a hook may be missing",
             "boot a kernel from 5.10 on",
-        );
+        ));
     }
     None
 }
 
 fn namespaces(host: &Host) -> Option<Gap> {
     if !host.is_init_user_ns {
-        return gap(
+        return Some(gap(
             Severity::Blocks,
             "probe runs in a user namespace (a rootless container)",
             "the capabilities of this namespace do not count for loading kernel programs",
             "run it on the host, or in a privileged container that is not rootless",
-        );
+        ));
     }
     if !host.is_init_pid_ns {
-        return gap(
+        return Some(gap(
             Severity::Blocks,
             "probe runs in a pid namespace of its own (a container)",
             "kernel programs see other process numbers than it does",
             "run it on the host, or start the container with `--pid=host --privileged`",
-        );
+        ));
     }
     None
 }
@@ -107,12 +107,12 @@ fn capabilities(host: &Host) -> Option<Gap> {
     }
     let all = loading.iter().chain(&OTHER_USERS);
     let missing: Vec<Cap> = all.copied().filter(|&cap| !host.caps.allows(cap)).collect();
-    gap(
+    Some(gap(
         Severity::Blocks,
         format!("not allowed to load kernel programs: {} missing (uid {})", list(&missing, Cap::to_string), host.uid),
         "the kernel refuses them",
         run_with(host, &missing),
-    )
+    ))
 }
 
 /// What reading another user's `/proc/PID/fd` takes: the directory's mode, and the links' check.
@@ -127,49 +127,49 @@ fn other_users(host: &Host) -> Option<Gap> {
     if missing.is_empty() {
         return None;
     }
-    gap(
+    Some(gap(
         Severity::Degrades,
         format!("{} missing (uid {})", list(&missing, Cap::to_string), host.uid),
         "of other users' processes neither listeners nor libraries can be found, and `--port` finds none",
         run_with(host, &missing),
-    )
+    ))
 }
 
 fn admin(host: &Host) -> Option<Gap> {
     if capabilities(host).is_some() || host.caps.allows(Cap::SysAdmin) {
         return None;
     }
-    gap(
+    Some(gap(
         Severity::Degrades,
         "CAP_SYS_ADMIN missing",
         "the share of a core that kernel programs take stays unknown, and so do the listener overflows of a \
          target in another network namespace",
         "run probe with sudo",
-    )
+    ))
 }
 
 fn memlock(host: &Host) -> Option<Gap> {
     if host.version() >= NO_MEMLOCK || host.caps.allows(Cap::SysResource) {
         return None;
     }
-    gap(
+    Some(gap(
         Severity::Degrades,
         "CAP_SYS_RESOURCE missing",
         "before 5.11 maps count against the limit of locked memory, which cannot be raised",
         "run probe with sudo, or with `ulimit -l unlimited`",
-    )
+    ))
 }
 
 fn lockdown(host: &Host) -> Option<Gap> {
     if host.lockdown != Some(Lockdown::Confidentiality) {
         return None;
     }
-    gap(
+    Some(gap(
         Severity::Blocks,
         "the kernel is locked down (confidentiality)",
         "kernel programs may not read kernel memory",
         "boot with `lockdown=integrity`, or without Secure Boot",
-    )
+    ))
 }
 
 fn btf(host: &Host) -> Option<Gap> {
@@ -179,32 +179,32 @@ fn btf(host: &Host) -> Option<Gap> {
         Btf::Missing => format!("the kernel has no type information (BTF): `{path}` is missing"),
         Btf::Unusable(why) => format!("the kernel's type information (BTF) cannot be used: `{path}`: {why}"),
     };
-    gap(
+    Some(gap(
         Severity::Blocks,
         what,
         "where the members of kernel structures lie is not known",
         "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian 11, Ubuntu 20.10, RHEL 8.2 and later have it); \
          in a container mount /sys",
-    )
+    ))
 }
 
 fn jit(host: &Host) -> Option<Gap> {
     if host.bpf_jit_enable != Some(0) {
         return None;
     }
-    gap(
+    Some(gap(
         Severity::Degrades,
         "kernel programs are interpreted (net.core.bpf_jit_enable = 0)",
         "they cost the target several times as much",
         "sysctl -w net.core.bpf_jit_enable=1",
-    )
+    ))
 }
 
 fn tracefs(host: &Host) -> Option<Gap> {
     if host.tracefs.is_some() {
         return None;
     }
-    gap(Severity::Info, "tracefs is not mounted", "none: raw tracepoints do without it", "")
+    Some(gap(Severity::Info, "tracefs is not mounted", "none: raw tracepoints do without it", ""))
 }
 
 fn run_with(host: &Host, missing: &[Cap]) -> String {

@@ -9,8 +9,6 @@ pub mod model;
 mod text;
 mod warnings;
 
-use std::io;
-
 pub use build::build;
 pub use json::Json;
 pub use model::Report;
@@ -18,8 +16,8 @@ pub use text::Text;
 
 /// A form of the report. Renders the same report to the same bytes.
 pub trait Renderer {
-    /// Writes the report.
-    fn render(&self, report: &Report, out: &mut dyn io::Write) -> io::Result<()>;
+    /// The report in this form, with a final line break.
+    fn render(&self, report: &Report) -> String;
 }
 
 #[cfg(test)]

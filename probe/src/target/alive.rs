@@ -44,7 +44,7 @@ impl Alive {
     pub async fn over(&self) -> io::Result<()> {
         for (root, fd) in &self.roots {
             if let Some(fd) = fd {
-                // A pidfd is readable once the whole thread group has exited (pidfd_open(2)).
+                // A pidfd is readable once the whole thread group has exited (`pidfd_open(2)`).
                 // SAFETY: `fd` is borrowed from `self` for longer than the registration, which ends with this
                 // pass of the loop or with the future.
                 let fd = unsafe { AsyncFd::register_with_interest(fd.as_fd(), Interest::READABLE)? };

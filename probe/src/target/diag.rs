@@ -1,4 +1,4 @@
-//! Queues of listening sockets from the kernel's socket statistics (sock_diag(7)): how many connections
+//! Queues of listening sockets from the kernel's socket statistics (`sock_diag(7)`): how many connections
 //! wait, how many may, and how many were dropped.
 //!
 //! A drop counts in `sk_drops` of the listener: a SYN or the handshake's last ACK that found the accept
@@ -171,7 +171,7 @@ mod tests {
     use std::time::Duration;
 
     /// A listener with room for one waiting connection (two fit in), that never accepts.
-    async fn tiny_listener(host: &str) -> Option<tokio::net::TcpListener> {
+    fn tiny_listener(host: &str) -> Option<tokio::net::TcpListener> {
         let addr: SocketAddr = format!("{host}:0").parse().unwrap();
         let socket = if addr.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() };
         let socket = socket.ok()?; // A machine without IPv6.
@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn an_overflow_is_counted_on_its_listener() {
         for host in ["127.0.0.1", "[::1]"] {
-            let Some(listener) = tiny_listener(host).await else { continue };
+            let Some(listener) = tiny_listener(host) else { continue };
             let addr = listener.local_addr().unwrap();
             let bystander = TcpListener::bind("127.0.0.1:0").unwrap();
             let mut diag = Diag::default();

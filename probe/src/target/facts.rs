@@ -73,7 +73,7 @@ fn is_other_namespace(pids: &[u32], kind: &str) -> bool {
     pids.iter().any(|&pid| procfs::namespace(pid, kind).is_ok_and(|inode| inode != own))
 }
 
-/// File names of what is mapped executable, from `/proc/PID/maps` (proc_pid_maps(5)).
+/// File names of what is mapped executable, from `/proc/PID/maps` (`proc_pid_maps(5)`).
 fn mapped_libraries(maps: &str) -> BTreeSet<String> {
     let file_name = |line: &str| {
         let mut fields = line.splitn(6, ' ');

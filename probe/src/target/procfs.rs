@@ -1,5 +1,5 @@
 //! `/proc` of one process and of all: pure parsers of its texts, and thin readers over them.
-//! Texts are described in proc_pid_stat(5) and proc_pid_status(5).
+//! Texts are described in `proc_pid_stat(5)` and `proc_pid_status(5)`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! TCP listeners: `/proc/PID/net/tcp{,6}` (proc_pid_net(5)) joined with the sockets that processes hold.
+//! TCP listeners: `/proc/PID/net/tcp{,6}` (`proc_pid_net(5)`) joined with the sockets that processes hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -18,7 +18,14 @@ use crate::{
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, after_an_interrupt, after_two_interrupts, after_a_kill, after_its_duration, target_that_exits);
+    add!(
+        suite,
+        after_an_interrupt,
+        after_two_interrupts,
+        after_a_kill,
+        after_its_duration,
+        target_that_exits
+    );
 }
 
 /// What stays while the probe runs and must be gone after it.
@@ -64,7 +71,11 @@ impl Kept {
 fn after_an_interrupt() -> Result<()> {
     let (kept, probe) = kept(&[])?;
     let outcome = finish(probe, &kept.server)?;
-    ensure!(outcome.stdout.contains("/hello"), "the report on stdout lacks its endpoint:\n{}", outcome.stdout);
+    ensure!(
+        outcome.stdout.contains("/hello"),
+        "the report on stdout lacks its endpoint:\n{}",
+        outcome.stdout
+    );
     kept.nothing_is_left()
 }
 

@@ -32,10 +32,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
 fn matrix(event_loop: &'static str, http: &'static str, host: IpAddr) -> Result<()> {
     let server = Uvicorn { host, ..Uvicorn::new(event_loop, http) }.start()?;
     let fast = Load::fast(server.addr(), 16, 6_000, mix());
-    let wide = Load { connections: 64, ..fast.clone() };
+    let broad = Load { connections: 64, ..fast.clone() };
     let fresh = Load { requests: 2_000, ..fast.clone() }.fresh();
     let slow = Load { connections: 4, requests: 480, ..fast.clone() }.thinking(Duration::from_millis(5));
-    for (name, load) in [("16 kept", fast), ("64 kept", wide), ("16 fresh", fresh), ("4 slow", slow)] {
+    for (name, load) in [("16 kept", fast), ("64 kept", broad), ("16 fresh", fresh), ("4 slow", slow)] {
         // The second family has the same code above the network layer: one shape of each kind will do.
         if host == V6 && name == "64 kept" {
             continue;

@@ -1,7 +1,7 @@
 //! Servers that are not uvicorn: blocking calls, a thread for each connection.
 
 use anyhow::Result;
-use probe_tests::{client::Request, load::Load, probe::Probe, server::{Plain, python_http_server}};
+use probe_tests::{client::Request, load::Load, plain::Plain, probe::Probe, server::python_http_server};
 
 use crate::{
     Suite, add,

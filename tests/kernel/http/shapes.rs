@@ -55,8 +55,7 @@ fn uploads() -> Result<()> {
         }
         chunks.extend_from_slice(b"0\r\n\r\n");
         let head = b"POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n";
-        let chunked =
-            Request { bytes: [head.as_slice(), &chunks].concat(), ..Request::post("/echo", &[]) };
+        let chunked = Request { bytes: [head.as_slice(), &chunks].concat(), ..Request::post("/echo", &[]) };
         let mix = vec![Request::post("/echo", &body), chunked, Request::get("/hello")];
         exact(&server, &Load::fast(server.addr(), 4, 90, mix))?;
     }

@@ -77,13 +77,18 @@ fn blocked(event_loop: &'static str, http: &'static str, kept: bool) -> Result<(
     ensure!(client_p99 > 0.5 * BLOCK_S, "the client saw no block: p99 {client_p99} s");
     agrees(&format!("{label}: p99 against the client"), CLIENT, client_p99, found.latency_s.p99)?;
     agrees(&format!("{label}: max against the client"), CLIENT, client_max, found.latency_s.max)?;
-    let on_wire = if kept { wire.latencies("GET /hello") } else { wire.latencies_from_handshake("GET /hello") };
+    let on_wire =
+        if kept { wire.latencies("GET /hello") } else { wire.latencies_from_handshake("GET /hello") };
     ensure!(on_wire.len() == VICTIMS + HEALTHY, "{} on the wire", on_wire.len());
     agrees(&format!("{label}: p99 against the wire"), WIRE, percentile(&on_wire, 0.99), found.latency_s.p99)?;
     agrees(&format!("{label}: max against the wire"), WIRE, percentile(&on_wire, 1.0), found.latency_s.max)?;
     let parts = found.breakdown;
     let queue = if kept { parts.receive_queue_s } else { parts.accept_queue_s };
-    ensure!(queue.largest()? >= 0.9 * client_max, "{label}: the queue holds {:?} of {client_max} s", queue.max);
+    ensure!(
+        queue.largest()? >= 0.9 * client_max,
+        "{label}: the queue holds {:?} of {client_max} s",
+        queue.max
+    );
     ensure!(parts.app_s.largest()? < 0.1 * BLOCK_S, "{label}: the wait stands in the application's time");
     Ok(())
 }

@@ -17,10 +17,9 @@ pub(crate) fn add_to(suite: &mut Suite) {
 /// with a latency, on both loops and both address families.
 fn older_connections() -> Result<()> {
     let request = Request::get_as("GET /items/{id}", "/items/3");
-    for server in [
-        Uvicorn::new("asyncio", "h11"),
-        Uvicorn { host: V6, ..Uvicorn::new("uvloop", "httptools") },
-    ] {
+    for server in
+        [Uvicorn::new("asyncio", "h11"), Uvicorn { host: V6, ..Uvicorn::new("uvloop", "httptools") }]
+    {
         let server = server.start()?;
         let mut conns = Vec::new();
         for _ in 0..8 {
@@ -39,7 +38,12 @@ fn older_connections() -> Result<()> {
         report.nothing_lost()?;
         let found = report.endpoint("GET /items/{id}")?;
         ensure!(found.requests == 200, "{} requests of 200 counted", found.requests);
-        ensure!(found.latency_s.count == 200, "{} of 200 timed, {} untimed", found.latency_s.count, found.untimed);
+        ensure!(
+            found.latency_s.count == 200,
+            "{} of 200 timed, {} untimed",
+            found.latency_s.count,
+            found.untimed
+        );
         ensure!(report.endpoints()?.len() == 1, "endpoints that nobody asked for");
     }
     Ok(())

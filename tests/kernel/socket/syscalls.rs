@@ -6,16 +6,14 @@ use anyhow::{Result, ensure};
 use probe_tests::{
     client::Request,
     load::Load,
+    plain::Plain,
     probe::Probe,
     report::Syscall,
-    server::{Plain, Uvicorn},
+    server::Uvicorn,
     strace::{Calls, Strace},
 };
 
-use crate::{
-    Suite, add,
-    watch::mix,
-};
+use crate::{Suite, add, watch::mix};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     add!(suite, counts_are_the_servers_own, counts_are_straces, client_role_is_apart);
@@ -44,8 +42,14 @@ fn counts_are_the_servers_own() -> Result<()> {
         let recv = report.server_calls("recv")?;
         let send = report.server_calls("send")?;
         ensure!(accept.calls == counts.accepts && counts.accepts == 104, "{calls}: {accept:?}, {counts:?}");
-        ensure!((recv.calls, recv.bytes) == (counts.reads, counts.read_bytes), "{calls}: {recv:?}, {counts:?}");
-        ensure!((send.calls, send.bytes) == (counts.writes, counts.written_bytes), "{calls}: {send:?}, {counts:?}");
+        ensure!(
+            (recv.calls, recv.bytes) == (counts.reads, counts.read_bytes),
+            "{calls}: {recv:?}, {counts:?}"
+        );
+        ensure!(
+            (send.calls, send.bytes) == (counts.writes, counts.written_bytes),
+            "{calls}: {send:?}, {counts:?}"
+        );
         ensure!(accept.errors + recv.errors + send.errors == 0, "{calls}: errors that never happened");
         let modes: Vec<Syscall> = report.at("/syscalls")?;
         ensure!(
@@ -89,7 +93,10 @@ fn client_role_is_apart() -> Result<()> {
     ensure!(report.server_calls("recv")?.calls == 0);
     let all: Vec<Syscall> = report.at("/syscalls")?;
     let bytes = |op: &str| {
-        all.iter().filter(|found| found.op == op && found.role == "client").map(|found| found.bytes).sum::<u64>()
+        all.iter()
+            .filter(|found| found.op == op && found.role == "client")
+            .map(|found| found.bytes)
+            .sum::<u64>()
     };
     let sums = log.sums();
     let expected = (sums["GET /hello"].sent, sums["GET /hello"].received);

@@ -137,8 +137,6 @@ fn transmit(connection: &OwnedFd, calls: Calls, bytes: &[u8]) -> nix::Result<usi
         Calls::Read => nix::unistd::write(connection, bytes),
         Calls::Recv => socket::send(fd, bytes, MsgFlags::empty()),
         Calls::Readv => uio::writev(connection, &vectors),
-        Calls::Recvmsg => {
-            socket::sendmsg::<SockaddrStorage>(fd, &vectors, &[], MsgFlags::empty(), None)
-        }
+        Calls::Recvmsg => socket::sendmsg::<SockaddrStorage>(fd, &vectors, &[], MsgFlags::empty(), None),
     }
 }

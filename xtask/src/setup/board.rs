@@ -45,28 +45,38 @@ impl Board {
         self.step(name, |log| exec::logged(command, log))
     }
 
-    /// A build: quick when nothing changed, and then not worth a line; its errors are shown whole.
+    /// A build: mostly nothing has changed, and then it is not worth a line.
     pub(super) fn build(&self, name: &str, command: &mut Command) -> Result<()> {
-        self.run(name, command)
+        self.measured(name, REMINDER / 10, |log| exec::logged(command, log))
     }
 
     /// Runs a step that needs more than one command.
     pub(super) fn step<T>(&self, name: &str, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        say!("setup: {name} ...");
+        self.measured(name, Duration::ZERO, work)
+    }
+
+    /// Shows the step's time if it took at least `worth_a_line`.
+    fn measured<T>(
+        &self,
+        name: &str,
+        worth_a_line: Duration,
+        work: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<T> {
         let file: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let log = self.logs.join(format!("{file}.log"));
         // An old log would pass for this step's progress until its first command begins.
         let _ = std::fs::remove_file(&log);
-        say!("setup: {name} ...");
         self.state().running.push(Running { name: name.to_owned(), log: log.clone() });
         let began = Instant::now();
         let result = work(&log);
         let mut state = self.state();
         state.running.retain(|step| step.name != name);
-        state.done += 1;
-        drop(state);
-        if result.is_ok() {
+        if result.is_ok() && began.elapsed() >= worth_a_line {
+            state.done += 1;
             say!("setup: {name}: done in {:.1} s", began.elapsed().as_secs_f64());
         }
+        drop(state);
         result.with_context(|| format!("failed at `{name}`, log `{}`", log.display()))
     }
 
@@ -90,7 +100,7 @@ impl Board {
         let seconds = self.began.elapsed().as_secs_f64();
         match self.state().done {
             0 => say!("setup: everything is in place ({seconds:.1} s)"),
-            done => say!("setup: everything is in place, {done} steps in {seconds:.1} s"),
+            done => say!("setup: everything is in place after {seconds:.1} s ({done} done now)"),
         }
     }
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from docpipeline.app import create_app
+from docpipeline.config import Settings
+
 from .conftest import Server
 
 
@@ -63,8 +66,9 @@ def test_an_edit_without_version_is_malformed(shared_server: Server, documents: 
     assert shared_server.put("/stages/7", {"elements": []}, doc=doc).status_code == 422
 
 
-def test_debug_routes_exist_only_on_demand(start_server: Callable[..., Server], shared_server: Server) -> None:
-    assert start_server().get("/debug/status/503").status_code == 404
+def test_debug_routes_exist_only_on_demand(shared_server: Server, tmp_path: Path) -> None:
+    settings = Settings(database=tmp_path / "db", uploads=tmp_path, checkpoints=tmp_path)
+    assert not [path for path in create_app(settings).openapi()["paths"] if path.startswith("/debug")]
     assert shared_server.get("/debug/status/503").status_code == 503
     start = time.monotonic()
     assert shared_server.get("/debug/block", ms="200").json() == {"blocked_ms": 200}

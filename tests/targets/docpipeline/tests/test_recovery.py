@@ -47,7 +47,7 @@ def test_a_stop_leaves_the_rest_for_the_next_start(
     start_server: Callable[..., Server], documents: dict[str, Path]
 ) -> None:
     server = start_server(WORKERS="1")
-    docs = [server.accept(documents["mixed"]) for _ in range(6)]
+    docs = [server.accept(documents["mixed"]) for _ in range(4)]
     server.stop()
     finished_before = {doc: _stages_run(server, doc) for doc in docs}
     assert any(len(stages) < 15 for stages in finished_before.values()), "the stop came too late to test anything"
@@ -61,7 +61,7 @@ def test_after_a_crash_the_documents_can_be_resumed(
     start_server: Callable[..., Server], documents: dict[str, Path]
 ) -> None:
     server = start_server(WORKERS="1")
-    docs = [server.accept(documents["mixed"]) for _ in range(6)]
+    docs = [server.accept(documents["mixed"]) for _ in range(4)]
     server.kill()
     server.start()
     states = [server.get(f"/documents/{doc}").json()["status"] for doc in docs]
@@ -82,7 +82,7 @@ def test_two_workers_share_the_work_and_the_database(
         return len(pids) == 2
 
     wait_until(both_answer, "both workers answer")
-    docs = [server.accept(documents["text"]) for _ in range(12)]
+    docs = [server.accept(documents["text"]) for _ in range(8)]
     for doc in docs:
         server.wait_for(doc, "done")
         assert _stages_run(server, doc) == list(range(1, 16))
