@@ -33,13 +33,13 @@ pub fn tree(pid: u32) -> Result<BTreeSet<u32>> {
     }
 }
 
-/// Whether every thread of the tree sleeps: an idle server.
+/// Whether every thread of the tree sleeps: an idle server. (A thread that a tracer holds does not sleep.)
 pub fn all_asleep(pid: u32) -> Result<bool> {
     for process in tree(pid)? {
         let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };
         for thread in threads.flatten() {
             let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else { continue };
-            if stat_fields(&stat).next().is_some_and(|state| state == "R" || state == "D") {
+            if stat_fields(&stat).next().is_some_and(|state| !matches!(state, "S" | "I" | "Z" | "X")) {
                 return Ok(false);
             }
         }

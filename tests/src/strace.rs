@@ -25,6 +25,8 @@ pub struct Calls {
     pub calls: u64,
     /// Of these with EAGAIN.
     pub would_block: u64,
+    /// Of these failed otherwise.
+    pub errors: u64,
     /// Bytes moved.
     pub bytes: u64,
 }
@@ -120,7 +122,11 @@ fn count(call: &str, seen: &mut Seen) {
     };
     let Some((_, result)) = call.rsplit_once(" = ") else { return };
     calls.calls += 1;
-    calls.would_block += u64::from(result.contains("EAGAIN"));
+    if result.starts_with("-1 ") {
+        let again = result.contains("EAGAIN");
+        calls.would_block += u64::from(again);
+        calls.errors += u64::from(!again);
+    }
     if !name.starts_with("accept") {
         calls.bytes += result.split([' ', '<']).next().and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
     }
@@ -141,10 +147,11 @@ mod tests {
 8 read(3<anon_inode:[eventfd]>, \"\"..., 1024) = 8
 7 <... read resumed>\"\"..., 256000) = 40
 7 write(9<TCP:[127.0.0.1:80->127.0.0.1:9]>, \"\"..., 120) = 120
+7 write(9<TCP:[127.0.0.1:80->127.0.0.1:9]>, \"\"..., 120) = -1 EPIPE (Broken pipe)
 7 sendto(4<UNIX-STREAM:[1->2]>, \"\"..., 1, 0, NULL, 0) = 1
 ");
-        assert_eq!(seen.accept, Calls { calls: 2, would_block: 1, bytes: 0 });
-        assert_eq!(seen.recv, Calls { calls: 2, would_block: 0, bytes: 75 });
-        assert_eq!(seen.send, Calls { calls: 1, would_block: 0, bytes: 120 });
+        assert_eq!(seen.accept, Calls { calls: 2, would_block: 1, errors: 0, bytes: 0 });
+        assert_eq!(seen.recv, Calls { calls: 2, would_block: 0, errors: 0, bytes: 75 });
+        assert_eq!(seen.send, Calls { calls: 2, would_block: 0, errors: 1, bytes: 120 });
     }
 }

@@ -1,37 +1,96 @@
 //! `cargo xtask COMMAND`: everything that developers and CI do with this repository, one module per command.
 
+mod clean;
+mod demo;
 mod exec;
+mod lint;
 mod paths;
 mod say;
 mod setup;
 mod stop;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
-const HELP: &str = "\
-Usage: cargo xtask COMMAND [OPTIONS]
+use say::say;
 
-  setup   install what is missing: rust-src, bpf-linker, a Python environment, test programs
-";
+enum Command {
+    Setup,
+    Demo(demo::Options),
+    Test,
+    Lint,
+    Tidy,
+    Deny,
+    Clean,
+}
+
+fn help() -> String {
+    format!(
+        "Usage: cargo xtask COMMAND [OPTIONS]\n\n\
+         \x20 setup   install what is missing: rust-src, bpf-linker, a Python environment, test programs\n\
+         \x20 demo    set up, build, watch the sample pipeline under load, show the report\n{}\
+         \x20 test    set up, run every test (those that need root under sudo)\n{}\
+         \x20 lint    rustfmt, clippy for both sides, tidy\n\
+         \x20 tidy    the house rules that a program can check\n\
+         \x20 deny    licences and known holes of the dependencies (needs cargo-deny)\n\
+         \x20 clean   remove what setup keeps in the cache directory",
+        demo::OPTIONS,
+        test::OPTIONS,
+    )
+}
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say::say!("error: {error:#}");
+            say!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn run() -> Result<()> {
-    stop::watch()?;
     let mut args = lexopt::Parser::from_env();
+    let Some(command) = parse(&mut args)? else {
+        say!("{}", help());
+        return Ok(());
+    };
+    stop::watch()?;
+    match command {
+        Command::Setup => setup::run(setup::Goal::Tests, &[]).map(drop),
+        Command::Demo(options) => demo::run(&options),
+        Command::Test => test::run(&mut args),
+        Command::Lint => lint::run(),
+        Command::Tidy => tidy::run(),
+        Command::Deny => lint::deny(),
+        Command::Clean => clean::run(),
+    }
+}
+
+/// The command, or none where the user wants help.
+fn parse(args: &mut lexopt::Parser) -> Result<Option<Command>> {
+    let name = match args.next()? {
+        Some(Value(name)) => name.string()?,
+        Some(Short('h') | Long("help")) | None => return Ok(None),
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    let command = match name.as_str() {
+        "setup" => Command::Setup,
+        "demo" => return Ok(Some(Command::Demo(demo::Options::parse(args)?))),
+        "test" => return Ok(Some(Command::Test)),
+        "lint" => Command::Lint,
+        "tidy" => Command::Tidy,
+        "deny" => Command::Deny,
+        "clean" => Command::Clean,
+        "help" => return Ok(None),
+        _ => bail!("failed to find the command `{name}`\n\n{}", help()),
+    };
     match args.next()? {
-        Some(Value(name)) if name == "setup" => setup::run(setup::Goal::Tests, &[]).map(drop),
-        _ => bail!("{HELP}"),
+        Some(other) => Err(other.unexpected().into()),
+        None => Ok(Some(command)),
     }
 }

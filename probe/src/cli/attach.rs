@@ -52,8 +52,8 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
     }
 
     out.keep();
-    let text = crate::report::text::render(&report);
-    save(out.path(), &text, &report.to_json(), &profile.text);
+    let text = serde_json::to_string_pretty(&report).unwrap();
+    save(out.path(), &text, &text, &profile.text);
     print_report(&text).context("failed to write the report to `stdout`")?;
     Ok(outcome(report.verdict, args.inconclusive))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use probe_tests::{
-    client::Request,
+    client::{Conn, Request},
     load::Load,
     plain::Plain,
     probe::Probe,
@@ -60,25 +60,32 @@ fn counts_are_the_servers_own() -> Result<()> {
     Ok(())
 }
 
-/// On a server that counts nothing, strace beside the probe sees the same calls.
+/// On a server that counts nothing, strace beside the probe sees the same calls, failed ones (of connections
+/// that the client reset) included.
 fn counts_are_straces() -> Result<()> {
     for (event_loop, http) in [("asyncio", "h11"), ("uvloop", "httptools")] {
         let server = Uvicorn::new(event_loop, http).start()?;
         let probe = Probe::attach(server.pid(), &[])?;
         let strace = Strace::attach(server.pid())?;
         let load = Load::fast(server.addr(), 2, 60, mix()).fresh().thinking(Duration::from_millis(2));
-        let log = load.run()?;
+        load.run()?;
+        for _ in 0..5 {
+            let mut leaving = Conn::open(server.addr())?;
+            leaving.send(&Request::get("/sleep?ms=5").bytes)?;
+            server.settle()?;
+            leaving.reset()?;
+        }
         server.settle()?;
         let seen = strace.finish()?;
         let report = probe.finish()?.report;
-        report.matches_exactly(&log.sums())?;
+        report.nothing_lost()?;
         for (op, expected) in [("accept", seen.accept), ("recv", seen.recv), ("send", seen.send)] {
             let found = report.server_calls(op)?;
-            let got = Calls { calls: found.calls, would_block: found.would_block, bytes: found.bytes };
+            let Syscall { calls, would_block, errors, bytes, .. } = found;
+            let got = Calls { calls, would_block, errors, bytes };
             ensure!(got == expected, "{event_loop}: {op}: strace has {expected:?}, the report {got:?}");
-            ensure!(found.errors == 0, "{event_loop}: {op}: {} errors", found.errors);
         }
-        ensure!(seen.accept.calls >= 60 && seen.recv.calls >= 60, "strace missed calls: {seen:?}");
+        ensure!(seen.accept.calls >= 65 && seen.recv.errors >= 5, "strace missed calls: {seen:?}");
     }
     Ok(())
 }

@@ -110,9 +110,13 @@ fn new_run_dir() -> Result<PathBuf> {
     Ok(runs.join(format!("demo-{time}")))
 }
 
-/// Keeps the other side's evidence beside the report. The directory is root's if the probe ran under sudo: then the
-/// evidence stays in the table only.
+/// Keeps the other side's evidence beside the report, where it can be read after the demo.
 fn keep(scratch: &Scratch, run_dir: &std::path::Path) {
+    if !exec::is_root() {
+        // The probe ran under sudo, so its directory is root's, but it is the user's result.
+        let owner = format!("{}:{}", nix::unistd::getuid(), nix::unistd::getgid());
+        let _ = exec::status(exec::as_root("chown").args(["-R", &owner]).arg(run_dir));
+    }
     for file in ["locust-counts.json", "locust.log", "docpipeline.log"] {
         let _ = std::fs::copy(scratch.file(file), run_dir.join(file));
     }

@@ -1,0 +1,135 @@
+//! A small report that all tests of this module start from.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::aggregate::Aggregate;
+use crate::correlate::{Exchange, Finding, Timing};
+use crate::event::{Ending, Listener, Summary, SyscallStats};
+use crate::profile::Profile;
+
+/// 100 requests in 10 s, each of 10 ms, of which 1 ms in the receive queue; nothing wrong.
+pub(super) fn report() -> Report {
+    build(&summary(), &profile(), &aggregate())
+}
+
+fn profile() -> Profile {
+    Profile::parse(
+        "F",
+        "name = 'x'\n[[objective]]\nid = 'p95'\nmetric = 'latency.p95'\ntarget = '20ms'\nlimit = '50ms'\n",
+    )
+    .unwrap()
+}
+
+fn aggregate() -> Aggregate {
+    let mut aggregate = Aggregate::new(&profile());
+    for _ in 0..100 {
+        aggregate.add(&Finding::Exchange(Exchange {
+            method: "GET".to_owned(),
+            path: "/a".to_owned(),
+            pid: 7,
+            status: 200,
+            ending: Ending::Complete,
+            end_ns: 0,
+            timing: Some(Timing { receive_queue_ns: 1_000_000, app_ns: 9_000_000, ..Timing::default() }),
+            bytes_in: 100,
+            bytes_out: 1000,
+        }));
+    }
+    aggregate.add(&Finding::Accept { port: 8000, queue_wait_ns: Some(50_000), backlog: 1 });
+    aggregate
+}
+
+fn summary() -> Summary {
+    Summary {
+        start_ns: 5_000_000_000,
+        end_ns: 15_000_000_000,
+        started_at: "2026-01-02T03:04:05Z".to_owned(),
+        run_id: "r1".to_owned(),
+        host: "h".to_owned(),
+        kernel: "6.18.0".to_owned(),
+        target_pid: 7,
+        target_cmdline: "uvicorn app:app".to_owned(),
+        processes: 1,
+        events: 301,
+        listeners: vec![Listener {
+            addr: "127.0.0.1".parse().unwrap(),
+            port: 8000,
+            overflows: Some(0),
+            backlog_limit: Some(2048),
+        }],
+        syscalls: vec![SyscallStats {
+            op: "recv".to_owned(),
+            role: "server".to_owned(),
+            mode: "nonblocking".to_owned(),
+            calls: 100,
+            bytes: 10_000,
+            sum_ns: 400_000,
+            min_ns: 4_000,
+            max_ns: 4_000,
+            buckets: vec![(u16::try_from(probe_common::hist::bucket_of(4_000)).unwrap(), 100)],
+            ..SyscallStats::default()
+        }],
+        ..Summary::default()
+    }
+}
+
+#[test]
+fn the_numbers_of_a_report() {
+    let report = report();
+    assert_eq!(report.run.duration_s, 10.0);
+    let endpoint = &report.endpoints[0];
+    assert_eq!((endpoint.endpoint.as_str(), endpoint.requests, endpoint.rate_per_s), ("GET /a", 100, Some(10.0)));
+    assert_eq!(endpoint.statuses, BTreeMap::from([("2xx".to_owned(), 100)]));
+    assert_eq!((endpoint.latency_s.p50, endpoint.latency_s.max), (Some(0.01), Some(0.01)));
+    assert_eq!(endpoint.breakdown.app_s.mean, Some(0.009));
+    assert_eq!(endpoint.delivery_s.p99, None);
+    assert_eq!((report.accept.listeners[0].accepted, report.accept.listeners[0].overflows), (1, Some(0)));
+    assert_eq!(report.syscalls[0].latency_s.p99, Some(4e-6));
+    assert_eq!(report.verdict, crate::slo::Verdict::Pass);
+}
+
+#[test]
+fn json_is_read_again_as_it_was() {
+    let report = report();
+    let text = Json.render(&report);
+    assert!(text.starts_with("{\n  \"schema\": \"probe.report/1\",\n  \"run\": {\n    \"id\": \"r1\""));
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["endpoints"][0]["delivery_s"]["p95"], serde_json::Value::Null);
+    assert_eq!(value["objectives"][0]["unit"], "s");
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+}
+
+#[test]
+fn listeners_of_one_port_are_one_line() {
+    let socket = |addr: &str, overflows| Listener {
+        addr: addr.parse().unwrap(),
+        port: 8000,
+        overflows,
+        backlog_limit: Some(128),
+    };
+    let of = |listeners| build(&Summary { listeners, ..summary() }, &profile(), &aggregate()).accept.listeners;
+    let both = of(vec![socket("0.0.0.0", Some(1)), socket("::", Some(2)), socket("0.0.0.0", Some(4))]);
+    assert_eq!(both.len(), 1);
+    assert_eq!((both[0].addr.as_deref(), both[0].overflows, both[0].accepted), (Some("0.0.0.0,::"), Some(7), 1));
+    assert_eq!(of(vec![socket("::", Some(1)), socket("::", None)])[0].overflows, None, "half a sum is none");
+    assert_eq!((of(vec![])[0].addr.clone(), of(vec![])[0].overflows), (None, None));
+}
+
+#[test]
+fn a_run_without_end_claims_nothing_about_it() {
+    let unfinished = Summary { ended_by: crate::event::EndedBy::Unfinished, ..summary() };
+    let report = build(&unfinished, &profile(), &aggregate());
+    assert_eq!(report.verdict, crate::slo::Verdict::Inconclusive);
+    assert_eq!((report.health.lost, report.health.agent_cpu_ratio, report.run.ended_by), (None, None, None));
+    assert_eq!(report.endpoints[0].requests, 100);
+}
+
+#[test]
+fn losses_are_shown_and_doubted() {
+    let lost = |n| Summary { lost: BTreeMap::from([("ring full".to_owned(), n)]), events: 10_000, ..summary() };
+    assert_eq!(build(&lost(10), &profile(), &aggregate()).verdict, crate::slo::Verdict::Pass);
+    let report = build(&lost(11), &profile(), &aggregate());
+    assert_eq!(report.verdict, crate::slo::Verdict::Inconclusive);
+    assert_eq!(report.health.lost_by_cause["ring full"], 11);
+}

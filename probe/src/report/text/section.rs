@@ -1,0 +1,276 @@
+//! The sections of the report for people, in their order. An empty one is left out.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::WIDTH;
+use super::format::{
+    NONE, bytes, count, integer, maybe_seconds, percent, plain, quantity, seconds, shorten, three_digits, wrap,
+};
+use crate::event::EndedBy;
+use crate::report::model::{Breakdown, Distribution, Endpoint, Report};
+use crate::slo::{Judgement, Verdict};
+
+/// Columns of an objective's first word, so that all ids begin below one another.
+const VERDICT_WIDTH: usize = 12;
+/// Between columns.
+const GAP: usize = 2;
+/// Fewer columns show nothing of a name.
+const MIN_NAME_WIDTH: usize = 12;
+
+/// What ran.
+pub(super) fn header(report: &Report) -> String {
+    let run = &report.run;
+    let ended = match run.ended_by {
+        Some(EndedBy::Duration) => "",
+        Some(EndedBy::Signal) => ", ended by a signal",
+        Some(EndedBy::TargetExit) => ", ended with the target",
+        Some(EndedBy::Unfinished) | None => ", end not recorded",
+    };
+    let processes = run.target.processes.map_or_else(String::new, |n| match n {
+        1 => ", 1 process".to_owned(),
+        n => format!(", {n} processes"),
+    });
+    let lines = [
+        ("target", format!("pid {}{processes}: {}", run.target.pid, plain(&run.target.cmdline))),
+        ("run", format!("{}, {} from {}{ended}", plain(&run.id), seconds(run.duration_s), plain(&run.started_at))),
+        ("host", format!("{}, Linux {}", plain(&run.host), plain(&run.kernel))),
+        ("profile", format!("{} (sha256 {})", plain(&run.profile.name), plain(run.profile.sha256.get(..12).unwrap_or_default()))),
+    ];
+    lines.iter().map(|(name, value)| wrap(&format!("{name:<8} {value}"), WIDTH, 9) + "\n").collect()
+}
+
+/// The verdicts with their evidence.
+pub(super) fn objectives(report: &Report) -> String {
+    if report.objectives.is_empty() {
+        return String::new();
+    }
+    let rows = report.objectives.iter().map(|judgement| {
+        let level = |value| quantity(value, judgement.unit);
+        let value = judgement.value.map_or_else(|| NONE.to_owned(), level);
+        [plain(&judgement.id), value, level(judgement.target), level(judgement.limit), margin(judgement)]
+    });
+    // Verdict and evidence stand around the table's lines: five columns and a line below fit where ten do not.
+    let table = table(&["objective", "value", "target", "limit", "margin"], rows, WIDTH - VERDICT_WIDTH - GAP);
+    let mut lines = table.lines();
+    let mut out = format!("{:VERDICT_WIDTH$}  {}\n", "VERDICTS", lines.next().unwrap_or_default());
+    for (judgement, line) in report.objectives.iter().zip(lines) {
+        let verdict = judgement.verdict.to_string().to_uppercase();
+        out += &format!("{verdict:VERDICT_WIDTH$}  {line}\n");
+        let evidence = format!("{:VERDICT_WIDTH$}  {}", "", evidence(judgement));
+        // A leading blank is a word to the wrapper; indent and first line are the same.
+        out += &wrap_indented(evidence.trim_start(), VERDICT_WIDTH + GAP);
+    }
+    out
+}
+
+fn margin(judgement: &Judgement) -> String {
+    match judgement.margin {
+        None => NONE.to_owned(),
+        // Of the limit: 40 % means that there is room for two thirds more.
+        Some(margin) if judgement.limit > 0.0 => format!("{:+.0} %", margin / judgement.limit * 100.0),
+        Some(margin) => quantity(margin, judgement.unit),
+    }
+}
+
+fn evidence(judgement: &Judgement) -> String {
+    let mut text = format!("{} of {}", plain(&judgement.metric), plain(&judgement.subject));
+    text += &format!(", {}", count(judgement.samples, "request"));
+    if let Some((low, high)) = judgement.interval {
+        let (low, high) = (quantity(low, judgement.unit), quantity(high, judgement.unit));
+        text += &format!(", 95 % sure: {low} to {high}");
+    }
+    match &judgement.reason {
+        Some(reason) => format!("{text}: {}", plain(reason)),
+        None => text,
+    }
+}
+
+fn wrap_indented(text: &str, indent: usize) -> String {
+    let pad = " ".repeat(indent);
+    wrap(text, WIDTH - indent, 0).lines().map(|line| format!("{pad}{line}\n")).collect()
+}
+
+/// The numbers of each endpoint.
+pub(super) fn endpoints(report: &Report) -> String {
+    if report.endpoints.is_empty() {
+        return String::new();
+    }
+    let rows = with_overall(report).into_iter().map(|endpoint| {
+        let latency = &endpoint.latency_s;
+        [
+            plain(&endpoint.endpoint),
+            integer(endpoint.requests),
+            integer(endpoint.errors),
+            integer(endpoint.aborted),
+            endpoint.rate_per_s.map_or_else(|| NONE.to_owned(), three_digits),
+            maybe_seconds(latency.p50),
+            maybe_seconds(latency.p95),
+            maybe_seconds(latency.p99),
+            maybe_seconds(latency.max),
+        ]
+    });
+    table(&["ENDPOINTS", "requests", "5xx", "abort", "per s", "p50", "p95", "p99", "max"], rows, WIDTH)
+}
+
+/// Where the time of each endpoint goes.
+pub(super) fn breakdown(report: &Report) -> String {
+    let timed: Vec<&Endpoint> =
+        with_overall(report).into_iter().filter(|endpoint| endpoint.latency_s.count > 0).collect();
+    if timed.is_empty() {
+        return String::new();
+    }
+    let rows = timed.into_iter().map(|endpoint| {
+        let Breakdown { accept_queue_s, receive_queue_s, read_s, app_s, write_s } = &endpoint.breakdown;
+        let part = |part: &Distribution| {
+            let share = match (part.mean, endpoint.latency_s.mean) {
+                (Some(mean), Some(whole)) if whole > 0.0 => format!("{:.0}%", mean / whole * 100.0),
+                _ => NONE.to_owned(),
+            };
+            format!("{} {share:>4}", maybe_seconds(part.p95))
+        };
+        [
+            plain(&endpoint.endpoint),
+            part(accept_queue_s),
+            part(receive_queue_s),
+            part(read_s),
+            part(app_s),
+            part(write_s),
+        ]
+    });
+    let table = table(&["p95, share", "accept q.", "receive q.", "read", "app", "write"], rows, WIDTH);
+    format!("WHERE THE TIME GOES (p95 of each part, and its share of all the time)\n{table}")
+}
+
+fn with_overall(report: &Report) -> Vec<&Endpoint> {
+    // With one endpoint the sum says nothing new.
+    let overall = (report.endpoints.len() > 1).then_some(&report.overall);
+    report.endpoints.iter().chain(overall).collect()
+}
+
+/// How connections came in.
+pub(super) fn listeners(report: &Report) -> String {
+    if report.accept.listeners.is_empty() {
+        return String::new();
+    }
+    let rows = report.accept.listeners.iter().map(|listener| {
+        let addr = listener.addr.as_deref().unwrap_or("?");
+        let addr = if addr.contains(':') { format!("[{addr}]") } else { addr.to_owned() };
+        let limit = listener.backlog_limit.map_or_else(|| "?".to_owned(), |limit| integer(u64::from(limit)));
+        [
+            format!("{}:{}", plain(&addr), listener.port),
+            integer(listener.accepted),
+            maybe_seconds(listener.queue_wait_s.p50),
+            maybe_seconds(listener.queue_wait_s.p99),
+            maybe_seconds(listener.queue_wait_s.max),
+            format!("{}/{limit}", listener.backlog_max),
+            listener.overflows.map_or_else(|| NONE.to_owned(), integer),
+        ]
+    });
+    let titles = ["LISTENERS", "accepted", "wait p50", "p99", "max", "queue", "dropped"];
+    table(&titles, rows, WIDTH)
+}
+
+/// The target's socket calls.
+pub(super) fn syscalls(report: &Report) -> String {
+    if report.syscalls.is_empty() {
+        return String::new();
+    }
+    let rows = report.syscalls.iter().map(|call| {
+        [
+            format!("{} {} {}", plain(&call.role), plain(&call.op), plain(&call.mode)),
+            integer(call.calls),
+            integer(call.would_block),
+            integer(call.errors),
+            maybe_seconds(call.latency_s.p50),
+            maybe_seconds(call.latency_s.p99),
+            maybe_seconds(call.latency_s.max),
+            bytes(call.bytes),
+        ]
+    });
+    table(&["SOCKET CALLS", "calls", "again", "errors", "p50", "p99", "max", "bytes"], rows, WIDTH)
+}
+
+/// How well it could be seen, and what that cost.
+pub(super) fn health(report: &Report) -> String {
+    let health = &report.health;
+    let unknown = || "unknown".to_owned();
+    let ratio = |ratio: Option<f64>| ratio.map_or_else(unknown, |ratio| format!("{} of a core", percent(ratio)));
+    let lost = match (health.lost, health.loss_ratio) {
+        (Some(0), _) => "none lost".to_owned(),
+        (Some(lost), Some(ratio)) => format!("{lost} lost ({})", percent(ratio)),
+        _ => "losses unknown".to_owned(),
+    };
+    let causes: Vec<String> =
+        health.lost_by_cause.iter().map(|(cause, lost)| format!("{} {lost}", plain(cause))).collect();
+    let causes = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(", ")) };
+    let rss = health.agent_rss_bytes.map_or_else(unknown, bytes);
+    let lines = [
+        format!("events   {}, {lost}{causes}", health.events),
+        format!(
+            "cost     kernel programs {}, agent {} and {rss}, attach {}",
+            ratio(health.bpf_cpu_ratio),
+            ratio(health.agent_cpu_ratio),
+            health.attach_s.map_or_else(unknown, seconds)
+        ),
+    ];
+    let lines: String = lines.iter().map(|line| wrap_columns(line)).collect();
+    format!("HEALTH\n{lines}")
+}
+
+/// What could not be seen.
+pub(super) fn blind_spots(report: &Report) -> String {
+    let spots = report.health.blind_spots.iter().map(|spot| {
+        let remedy = if spot.remedy.is_empty() { String::new() } else { format!(" Remedy: {}.", plain(&spot.remedy)) };
+        format!("- {}: {}.{remedy}", plain(&spot.what), plain(&spot.why))
+    });
+    list("NOT SEEN", spots)
+}
+
+/// Doubts about the measurement.
+pub(super) fn warnings(report: &Report) -> String {
+    list("WARNINGS", report.warnings.iter().map(|warning| format!("- {}", plain(warning))))
+}
+
+fn list(title: &str, items: impl Iterator<Item = String>) -> String {
+    let items: String = items.map(|item| wrap(&item, WIDTH, 2) + "\n").collect();
+    if items.is_empty() { items } else { format!("{title}\n{items}") }
+}
+
+/// Lines whose first word is padded to a column of its own: later lines begin below the second.
+fn wrap_columns(line: &str) -> String {
+    let (name, value) = line.split_at(line.find(' ').unwrap_or(line.len()));
+    let indent = 9;
+    let wrapped = wrap_indented(value.trim_start(), indent);
+    format!("{name:<indent$}{}", wrapped.get(indent..).unwrap_or_default())
+}
+
+/// A table without lines: names to the left, numbers to the right, names shortened so that it fits.
+fn table<const N: usize>(titles: &[&str; N], rows: impl Iterator<Item = [String; N]>, width: usize) -> String {
+    let mut rows: Vec<[String; N]> = rows.collect();
+    let columns = |at: usize| {
+        rows.iter().map(|row| row[at].chars().count()).chain([titles[at].len()]).max().unwrap_or_default()
+    };
+    let mut widths: [usize; N] = std::array::from_fn(columns);
+    let numbers: usize = widths.iter().skip(1).sum();
+    // Numbers may touch before a name vanishes.
+    let mut gap = GAP;
+    if widths[0] + numbers + gap * (N - 1) > width {
+        gap = 1;
+    }
+    let room = width.saturating_sub(numbers + gap * (N - 1)).max(MIN_NAME_WIDTH);
+    widths[0] = widths[0].min(room);
+    for row in &mut rows {
+        row[0] = shorten(&row[0], widths[0]);
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(titles.iter().copied());
+    table.add_rows(rows);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        let gap = u16::try_from(gap).unwrap_or(1);
+        column.set_padding((if at == 0 { 0 } else { gap }, 0));
+        column.set_cell_alignment(if at == 0 { CellAlignment::Left } else { CellAlignment::Right });
+    }
+    table.trim_fmt() + "\n"
+}
+
