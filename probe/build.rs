@@ -63,7 +63,8 @@ fn main() -> Result<()> {
 /// Names what the kernel object depends on. aya-build watches probe-ebpf only: without probe-common a changed wire
 /// struct would leave the old object in place, without the manifests a new aya-ebpf or profile would.
 fn watch() {
-    for path in ["build.rs", "../probe-common/src", "../probe-common/Cargo.toml", "../Cargo.toml", "../Cargo.lock"]
+    for path in
+        ["build.rs", "../probe-common/src", "../probe-common/Cargo.toml", "../Cargo.toml", "../Cargo.lock"]
     {
         println!("cargo:rerun-if-changed={path}");
     }
@@ -87,11 +88,14 @@ fn linker_environment() -> Result<Vec<(&'static str, OsString)>> {
     Ok(LINKER_VARIABLES.map(|variable| (variable, linker.clone().into_os_string())).to_vec())
 }
 
-/// The linker of `cargo xtask setup` wins over one in PATH: set-up built it for this compiler's LLVM, and it left the
-/// cache empty if the one in PATH fits.
+/// The linker of `cargo xtask setup` wins over one in PATH, because it was built for this compiler's LLVM.
 fn find_linker() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    cache_bin().into_iter().chain(env::split_paths(&path)).map(|dir| dir.join(LINKER)).find(|file| file.is_file())
+    cache_bin()
+        .into_iter()
+        .chain(env::split_paths(&path))
+        .map(|dir| dir.join(LINKER))
+        .find(|file| file.is_file())
 }
 
 /// Where `cargo xtask setup` installs programs.

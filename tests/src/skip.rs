@@ -27,6 +27,6 @@ pub fn trial(
         None => name.to_owned(),
         Some(Reason(reason)) => format!("{name} (skipped: {reason})"),
     };
-    Trial::test(name, || run().map_err(|error| Failed::from(format!("{error:?}"))))
+    Trial::test(name, || run().map_err(|error| Failed::from(format!("{error:#}"))))
         .with_ignored_flag(obstacle.is_some())
 }

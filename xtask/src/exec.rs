@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn a_failure_shows_the_command_and_its_output() {
         let log = std::env::temp_dir().join(format!("xtask-exec-{}", std::process::id()));
-        let error = logged(command("sh").args(["-c", "echo reason; exit 3"]).env("A", "b c"), &log).unwrap_err();
+        let error =
+            logged(command("sh").args(["-c", "echo reason; exit 3"]).env("A", "b c"), &log).unwrap_err();
         let _ = fs::remove_file(&log);
         let text = format!("{error:#}");
         assert!(text.contains("A='b c' sh -c 'echo reason; exit 3'"), "{text}");

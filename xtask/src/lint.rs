@@ -6,11 +6,13 @@ use crate::say::say;
 use crate::setup::{self, Goal};
 use crate::{exec, paths, tidy};
 
+type Step = fn() -> Result<()>;
+
 /// Everything at once: who has three kinds of mistakes wants to hear of all of them.
 pub(crate) fn run() -> Result<()> {
     // clippy runs probe/build.rs, which needs the tool chain.
     setup::run(Goal::Demo, &[])?;
-    let steps: [(&str, fn() -> Result<()>); 4] =
+    let steps: [(&str, Step); 4] =
         [("rustfmt", format), ("clippy, host", host), ("clippy, kernel", kernel), ("tidy", tidy::run)];
     let mut n_failed = 0;
     for (name, step) in steps {
@@ -38,7 +40,15 @@ fn host() -> Result<()> {
 /// The kernel's code is compiled for its own target only, so the host's run sees next to nothing of it.
 fn kernel() -> Result<()> {
     let mut cargo = exec::cargo();
-    cargo.args(["clippy", "--package", "probe-ebpf", "--bins", "--release", "--target", "bpfel-unknown-none"]);
+    cargo.args([
+        "clippy",
+        "--package",
+        "probe-ebpf",
+        "--bins",
+        "--release",
+        "--target",
+        "bpfel-unknown-none",
+    ]);
     cargo.args(["-Z", "build-std=core", "--", "-D", "warnings"]);
     cargo.env("RUSTC_BOOTSTRAP", "1");
     // The cfg by which aya-ebpf chooses its register layout, as aya-build sets it.

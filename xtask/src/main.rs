@@ -54,8 +54,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    let wants_help = std::env::args().any(|arg| arg == "--help" || arg == "-h");
     let mut args = lexopt::Parser::from_env();
-    let Some(command) = parse(&mut args)? else {
+    let command = if wants_help { None } else { parse(&mut args)? };
+    let Some(command) = command else {
         say!("{}", help());
         return Ok(());
     };
@@ -75,7 +77,7 @@ fn run() -> Result<()> {
 fn parse(args: &mut lexopt::Parser) -> Result<Option<Command>> {
     let name = match args.next()? {
         Some(Value(name)) => name.string()?,
-        Some(Short('h') | Long("help")) | None => return Ok(None),
+        None => return Ok(None),
         Some(other) => return Err(other.unexpected().into()),
     };
     let command = match name.as_str() {

@@ -148,7 +148,9 @@ impl Node {
         match segments.split_first() {
             None => self.leaves.push(leaf()),
             Some((Segment::Rest, _)) => self.rest.push(leaf()),
-            Some((Segment::Parameter, later)) => self.parameter.get_or_insert_default().insert(later, method, path),
+            Some((Segment::Parameter, later)) => {
+                self.parameter.get_or_insert_default().insert(later, method, path)
+            }
             Some((Segment::Literal(text), later)) => {
                 self.literals.entry(text.clone()).or_default().insert(later, method, path);
             }

@@ -29,7 +29,10 @@ impl Progress {
         Self {
             requests: overall.requests,
             rate_per_s: recent.per_s(now_ns),
-            latency_p95_s: overall.latency.percentile_ns(Percentile::P95).map(|ns| ns as f64 / NS_PER_S as f64),
+            latency_p95_s: overall
+                .latency
+                .percentile_ns(Percentile::P95)
+                .map(|ns| ns as f64 / NS_PER_S as f64),
             errors: overall.errors,
             aborted: overall.aborted,
         }
@@ -59,7 +62,8 @@ impl RecentRate {
     fn per_s(&self, now_ns: u64) -> f64 {
         let now = now_ns / NS_PER_S;
         let window = now.saturating_sub(WINDOW_S)..now;
-        let count: u64 = self.slots.iter().filter(|(second, _)| window.contains(second)).map(|(_, n)| n).sum();
+        let count: u64 =
+            self.slots.iter().filter(|(second, _)| window.contains(second)).map(|(_, n)| n).sum();
         count as f64 / WINDOW_S as f64
     }
 }

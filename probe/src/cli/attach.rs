@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::outcome::print_report;
+use super::outcome::{is_colour_wanted, print_report};
 use super::outdir::OutDir;
+use super::report::{PROFILE, REPORT_JSON, REPORT_TEXT};
 use super::stop::Stop;
 use super::{AttachArgs, InconclusiveAs, Outcome, Problem, Refusal};
 use crate::engine::{self, EngineConfig, Finished};
 use crate::host::{Host, Severity, prerequisites};
 use crate::profile::Profile;
+use crate::report::{Json, Renderer as _, Text};
 use crate::slo::Verdict;
 use crate::target;
 
@@ -52,9 +54,8 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
     }
 
     out.keep();
-    let text = serde_json::to_string_pretty(&report).unwrap();
-    save(out.path(), &text, &text, &profile.text);
-    print_report(&text).context("failed to write the report to `stdout`")?;
+    save(out.path(), &Text { colour: false }.render(&report), &Json.render(&report), &profile.text);
+    print_report(&Text { colour: is_colour_wanted() }.render(&report)).context("failed to write the report to `stdout`")?;
     Ok(outcome(report.verdict, args.inconclusive))
 }
 
@@ -82,7 +83,7 @@ fn check_host(btf: &Path) -> anyhow::Result<()> {
 /// is told and does not change the verdict.
 fn save(directory: &Path, text: &str, json: &str, profile: &str) {
     let mut n_failed = 0;
-    for (name, contents) in [("report.json", json), ("report.txt", text), ("profile.toml", profile)] {
+    for (name, contents) in [(REPORT_JSON, json), (REPORT_TEXT, text), (PROFILE, profile)] {
         let path = directory.join(name);
         if let Err(error) = fs::write(&path, contents) {
             // Half a file would be read as a damaged run later.
@@ -100,7 +101,8 @@ fn complain(path: &Path, error: &dyn Display) {
     tracing::error!(path = %path.display(), %error, "failed to save a result; the report on stdout is complete");
 }
 
-const fn outcome(verdict: Verdict, inconclusive: Option<InconclusiveAs>) -> Outcome {
+/// How a run with this verdict ends.
+pub(super) const fn outcome(verdict: Verdict, inconclusive: Option<InconclusiveAs>) -> Outcome {
     match (verdict, inconclusive) {
         (Verdict::Pass | Verdict::Warn, _) => Outcome::Ok,
         (Verdict::Fail, _) | (Verdict::Inconclusive, Some(InconclusiveAs::Fail)) => Outcome::Failed,

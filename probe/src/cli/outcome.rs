@@ -10,7 +10,7 @@
 //! | 130  | stopped at once by a second signal        | [`super::stop`]                              |
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 /// How a command ended that could do its work, or that has already said why not.
@@ -110,6 +110,11 @@ pub fn tell(error: &anyhow::Error, to: &mut dyn Write) -> ExitCode {
 /// A refusal is looked for as the error, as a context, and among the causes.
 fn find_refusal(error: &anyhow::Error) -> Option<&Refusal> {
     error.downcast_ref().or_else(|| error.chain().find_map(|cause| cause.downcast_ref()))
+}
+
+/// Stdout is a terminal, and its user did not ask for plain text (<https://no-color.org>).
+pub fn is_colour_wanted() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Writes the report to stdout. A reader that went away (`probe … | head`) is no error: it has read what

@@ -33,8 +33,10 @@ impl ProfileErrors {
     pub(super) fn at_offsets(file: String, text: &str, mut errors: Vec<(usize, String)>) -> Self {
         errors.sort_by_key(|(offset, _)| *offset);
         let place = |offset| Some(line_and_column(text, offset));
-        let errors =
-            errors.into_iter().map(|(offset, message)| ProfileError { place: place(offset), message }).collect();
+        let errors = errors
+            .into_iter()
+            .map(|(offset, message)| ProfileError { place: place(offset), message })
+            .collect();
         Self { file, errors }
     }
 }
@@ -89,7 +91,9 @@ mod tests {
     #[test]
     fn places_count_characters_and_lines() {
         let text = "a\nbé = 1\nc";
-        for (offset, expected) in [(0, (1, 1)), (1, (1, 2)), (2, (2, 1)), (6, (2, 4)), (10, (3, 1)), (99, (3, 2))] {
+        for (offset, expected) in
+            [(0, (1, 1)), (1, (1, 2)), (2, (2, 1)), (6, (2, 4)), (10, (3, 1)), (99, (3, 2))]
+        {
             assert_eq!(line_and_column(text, offset), expected, "offset {offset}");
         }
     }

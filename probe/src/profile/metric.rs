@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn each_metric_has_a_name_of_its_own() {
-        let names: std::collections::BTreeSet<String> = Metric::all().map(|metric| metric.to_string()).collect();
+        let names: std::collections::BTreeSet<String> =
+            Metric::all().map(|metric| metric.to_string()).collect();
         assert_eq!(names.len(), Metric::all().count());
         assert!(names.contains("latency.p95") && names.contains("receive_queue.max"));
         assert!(names.contains("status_4xx_rate") && names.contains("rate"));

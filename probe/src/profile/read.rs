@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::errors::line_and_column;
 use super::value::{read_level, read_number, type_name};
-use super::{EndpointPattern, Metric, Objective, Profile, Route, nearest, sha256_hex};
+use super::{EndpointPattern, Measure, Metric, Objective, Profile, Route, nearest, sha256_hex};
 
 /// Endpoints told apart when the profile does not say.
 const DEFAULT_MAX_ENDPOINTS: usize = 200;
@@ -37,7 +37,9 @@ pub(super) fn read(text: &str) -> Result<Profile, Vec<(usize, String)>> {
             found.push((offset, error.message().to_owned()));
         }
     }
-    errors.retain(|(offset, _)| broken_lines.is_empty() || !broken_lines.contains(&line_and_column(text, *offset).0));
+    errors.retain(|(offset, _)| {
+        broken_lines.is_empty() || !broken_lines.contains(&line_and_column(text, *offset).0)
+    });
     found.append(&mut errors);
     if found.is_empty() { Ok(profile) } else { Err(found) }
 }
@@ -81,9 +83,13 @@ impl Reader {
             match Route::parse(&text) {
                 Err(message) => self.error(item.span().start, message),
                 Ok(route) => {
-                    let same = |other: &&Route| other.method == route.method && other.segments == route.segments;
+                    let same =
+                        |other: &&Route| other.method == route.method && other.segments == route.segments;
                     if let Some(other) = routes.iter().find(same) {
-                        self.error(item.span().start, format!("route `{route}` is the same as `{other}` before it"));
+                        self.error(
+                            item.span().start,
+                            format!("route `{route}` is the same as `{other}` before it"),
+                        );
                     } else {
                         routes.push(route);
                     }
@@ -136,14 +142,23 @@ impl Reader {
             let is_new = id.as_ref().is_none_or(|id| ids.insert(id.clone(), ()).is_none());
             if !is_new {
                 let place = table.get("id").map_or(at, |value| value.span().start);
-                self.error(place, format!("another objective has the id `{}`", id.as_deref().unwrap_or_default()));
+                self.error(
+                    place,
+                    format!("another objective has the id `{}`", id.as_deref().unwrap_or_default()),
+                );
             }
             objectives.extend(self.objective(id.unwrap_or_default(), table, at, routes));
         }
         objectives
     }
 
-    fn objective(&mut self, id: String, table: &DeTable<'_>, at: usize, routes: &[Route]) -> Option<Objective> {
+    fn objective(
+        &mut self,
+        id: String,
+        table: &DeTable<'_>,
+        at: usize,
+        routes: &[Route],
+    ) -> Option<Objective> {
         self.check_keys(table, &["id", "endpoint", "metric", "target", "limit"]);
         let whose = if id.is_empty() { "the objective".to_owned() } else { format!("objective `{id}`") };
         let endpoint = table.get("endpoint").and_then(|value| self.endpoint(value, routes));
@@ -178,7 +193,9 @@ impl Reader {
         let metric = Metric::parse(&name);
         if metric.is_none() {
             let known: Vec<String> = Metric::all().map(|metric| metric.to_string()).collect();
-            let is_percentile = name.rsplit_once(".p").is_some_and(|(_, n)| n.parse::<f64>().is_ok());
+            let is_percentile = name.rsplit_once(".p").is_some_and(|(measure, n)| {
+                Measure::ALL.iter().any(|known| known.name() == measure) && n.parse::<f64>().is_ok()
+            });
             let hint = if is_percentile {
                 " (percentiles are p50, p90, p95, p99 and p999)".to_owned()
             } else {
@@ -218,7 +235,13 @@ impl Reader {
         }
     }
 
-    fn required<'t, 'i>(&mut self, table: &'t DeTable<'i>, key: &str, at: usize, whose: &str) -> Option<&'t Value<'i>> {
+    fn required<'t, 'i>(
+        &mut self,
+        table: &'t DeTable<'i>,
+        key: &str,
+        at: usize,
+        whose: &str,
+    ) -> Option<&'t Value<'i>> {
         let value = table.get(key);
         if value.is_none() && !self.is_recovered {
             self.error(at, format!("{whose} lacks `{key}`"));

@@ -115,7 +115,9 @@ impl EndpointPattern {
             return Err(format!("endpoint `{text}` has a path that does not begin with `/` and is not `*`"));
         }
         if path.contains("**") {
-            return Err(format!("endpoint `{text}` holds `**`; one `*` stands for anything, slashes included"));
+            return Err(format!(
+                "endpoint `{text}` holds `**`; one `*` stands for anything, slashes included"
+            ));
         }
         check_path_characters(path).map_err(|what| format!("endpoint `{text}` {what}"))?;
         Ok(Self { text: text.to_owned() })
@@ -160,7 +162,8 @@ fn matches_glob(pattern: &str, text: &str) -> bool {
 }
 
 fn check_method(method: &str) -> Result<(), String> {
-    if !method.is_empty() && method.len() <= 32 && method.chars().all(|c| c.is_ascii_uppercase() || c == '-') {
+    if !method.is_empty() && method.len() <= 32 && method.chars().all(|c| c.is_ascii_uppercase() || c == '-')
+    {
         return Ok(());
     }
     Err(format!("`{method}` is not an HTTP method (upper-case letters, one space behind it)"))
@@ -225,7 +228,11 @@ mod tests {
             ("POST /upload", "POST /uploads", false),
             ("GET *", "other", false),
         ] {
-            assert_eq!(EndpointPattern::parse(pattern).unwrap().matches(endpoint), expected, "{pattern} {endpoint}");
+            assert_eq!(
+                EndpointPattern::parse(pattern).unwrap().matches(endpoint),
+                expected,
+                "{pattern} {endpoint}"
+            );
         }
         for bad in ["", "/upload", "GET", "GET upload", "G*T /x", "GET /**", "GET /a b", "**"] {
             assert!(EndpointPattern::parse(bad).is_err(), "{bad}");

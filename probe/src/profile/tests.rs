@@ -100,16 +100,44 @@ fn one_error_each() {
         ("max = 20", "max = 0", "F:7:7: `max` must be a whole number from 1 to 1000"),
         ("max = 20", "max = 2.5", "F:7:7: `max` must be a whole number from 1 to 1000"),
         ("max = 20", "most = 20", "F:7:1: unknown key `most` (known here: max)"),
-        ("\"/cart\"", "\"/items/{x:path}/y\"", "F:4:30: route `/items/{x:path}/y`: `{x:path}` takes the rest of the path and must stand at its end"),
-        ("\"200ms\"", "200", "F:13:10: `target` of objective `items-p95` is an integer, not a duration with its unit, as in \"200ms\" or \"1.5s\""),
+        (
+            "\"/cart\"",
+            "\"/items/{x:path}/y\"",
+            "F:4:30: route `/items/{x:path}/y`: `{x:path}` takes the rest of the path and must stand at its end",
+        ),
+        (
+            "\"200ms\"",
+            "200",
+            "F:13:10: `target` of objective `items-p95` is an integer, not a duration with its unit, as in \"200ms\" or \"1.5s\"",
+        ),
         ("\"200ms\"", "\"-1ms\"", "F:13:10: `target` of objective `items-p95` is negative"),
-        ("limit = 0.95", "limit = 0.999", "F:21:9: `limit` of objective `success` is stricter than its `target`: more is better for `success_rate`, so the limit must not be above the target"),
-        ("limit = \"1s\"", "limit = \"0.1s\"", "F:14:9: `limit` of objective `items-p95` is stricter than its `target`: less is better for `latency.p95`, so the limit must not be below the target"),
+        (
+            "limit = 0.95",
+            "limit = 0.999",
+            "F:21:9: `limit` of objective `success` is stricter than its `target`: more is better for `success_rate`, so the limit must not be above the target",
+        ),
+        (
+            "limit = \"1s\"",
+            "limit = \"0.1s\"",
+            "F:14:9: `limit` of objective `items-p95` is stricter than its `target`: less is better for `latency.p95`, so the limit must not be below the target",
+        ),
         ("id = \"success\"", "id = \"items-p95\"", "F:17:6: another objective has the id `items-p95`"),
         ("latency.p95", "latncy.p95", "F:12:10: unknown metric `latncy.p95` (did you mean `latency.p95`?)"),
-        ("latency.p95", "latency.p97", "F:12:10: unknown metric `latency.p97` (percentiles are p50, p90, p95, p99 and p999)"),
-        ("endpoint = \"*\"", "endpoint = \"GET **\"", "F:18:12: endpoint `GET **` has a path that does not begin with `/` and is not `*`"),
-        ("endpoint = \"GET /items/{id}\"", "endpoint = \"GET /items/{item}\"", "F:11:12: endpoint `GET /items/{item}` would never be seen: its route is written `GET /items/{id}`"),
+        (
+            "latency.p95",
+            "latency.p97",
+            "F:12:10: unknown metric `latency.p97` (percentiles are p50, p90, p95, p99 and p999)",
+        ),
+        (
+            "endpoint = \"*\"",
+            "endpoint = \"GET **\"",
+            "F:18:12: endpoint `GET **` has a path that does not begin with `/` and is not `*`",
+        ),
+        (
+            "endpoint = \"GET /items/{id}\"",
+            "endpoint = \"GET /items/{item}\"",
+            "F:11:12: endpoint `GET /items/{item}` would never be seen: its route is written `GET /items/{id}`",
+        ),
         ("limit = \"1s\"", "", "F:9:1: objective `items-p95` lacks `limit`"),
     ] {
         assert_eq!(errors(&changed(from, to)), [expected], "{to}");

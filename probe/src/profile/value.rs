@@ -78,7 +78,8 @@ fn read_per_second(value: &DeValue<'_>) -> Result<f64, String> {
 /// A finite number and what stands behind it. No exponents: nobody writes them here, and `e` is no unit.
 fn split_number(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
-    let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))).unwrap_or(text.len());
+    let end =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))).unwrap_or(text.len());
     let number = text[..end].parse().ok().filter(|number: &f64| number.is_finite())?;
     Some((number, text[end..].trim()))
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{
-    Accept, Breakdown, Distribution, Endpoint, Health, Listener, Phase, ProfileId, Report, Run, SCHEMA, Syscall,
-    Target,
+    Accept, Breakdown, Distribution, Endpoint, Health, Listener, Phase, ProfileId, Report, Run, SCHEMA,
+    Syscall, Target,
 };
 use super::warnings;
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats};
@@ -53,7 +53,11 @@ pub fn build(summary: &Summary, profile: &Profile, aggregate: &Aggregate) -> Rep
         },
         phases: vec![Phase { name: PHASE.to_owned(), start_s: 0.0, end_s: duration_s, judged: true }],
         accept: Accept { listeners: listeners(summary, aggregate) },
-        endpoints: aggregate.endpoints().iter().map(|(name, stats)| endpoint(name, stats, duration_s)).collect(),
+        endpoints: aggregate
+            .endpoints()
+            .iter()
+            .map(|(name, stats)| endpoint(name, stats, duration_s))
+            .collect(),
         overall: endpoint("all endpoints", aggregate.overall(), duration_s),
         syscalls: syscalls(summary),
         verdict: Verdict::overall(objectives.iter().map(|judgement| judgement.verdict)),

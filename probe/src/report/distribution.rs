@@ -14,7 +14,8 @@ const PERCENTILES: [Percentile; 5] =
 impl From<&Durations> for Distribution {
     fn from(durations: &Durations) -> Self {
         let count = durations.count();
-        let Some(percentiles) = durations.at_ranks_ns(PERCENTILES.map(|percentile| percentile.rank(count))) else {
+        let Some(percentiles) = durations.at_ranks_ns(PERCENTILES.map(|percentile| percentile.rank(count)))
+        else {
             return Self::default();
         };
         let edges = [durations.min_ns(), durations.max_ns()];

@@ -79,7 +79,10 @@ fn the_numbers_of_a_report() {
     let report = report();
     assert_eq!(report.run.duration_s, 10.0);
     let endpoint = &report.endpoints[0];
-    assert_eq!((endpoint.endpoint.as_str(), endpoint.requests, endpoint.rate_per_s), ("GET /a", 100, Some(10.0)));
+    assert_eq!(
+        (endpoint.endpoint.as_str(), endpoint.requests, endpoint.rate_per_s),
+        ("GET /a", 100, Some(10.0))
+    );
     assert_eq!(endpoint.statuses, BTreeMap::from([("2xx".to_owned(), 100)]));
     assert_eq!((endpoint.latency_s.p50, endpoint.latency_s.max), (Some(0.01), Some(0.01)));
     assert_eq!(endpoint.breakdown.app_s.mean, Some(0.009));
@@ -108,10 +111,14 @@ fn listeners_of_one_port_are_one_line() {
         overflows,
         backlog_limit: Some(128),
     };
-    let of = |listeners| build(&Summary { listeners, ..summary() }, &profile(), &aggregate()).accept.listeners;
+    let of =
+        |listeners| build(&Summary { listeners, ..summary() }, &profile(), &aggregate()).accept.listeners;
     let both = of(vec![socket("0.0.0.0", Some(1)), socket("::", Some(2)), socket("0.0.0.0", Some(4))]);
     assert_eq!(both.len(), 1);
-    assert_eq!((both[0].addr.as_deref(), both[0].overflows, both[0].accepted), (Some("0.0.0.0,::"), Some(7), 1));
+    assert_eq!(
+        (both[0].addr.as_deref(), both[0].overflows, both[0].accepted),
+        (Some("0.0.0.0,::"), Some(7), 1)
+    );
     assert_eq!(of(vec![socket("::", Some(1)), socket("::", None)])[0].overflows, None, "half a sum is none");
     assert_eq!((of(vec![])[0].addr.clone(), of(vec![])[0].overflows), (None, None));
 }
@@ -127,7 +134,8 @@ fn a_run_without_end_claims_nothing_about_it() {
 
 #[test]
 fn losses_are_shown_and_doubted() {
-    let lost = |n| Summary { lost: BTreeMap::from([("ring full".to_owned(), n)]), events: 10_000, ..summary() };
+    let lost =
+        |n| Summary { lost: BTreeMap::from([("ring full".to_owned(), n)]), events: 10_000, ..summary() };
     assert_eq!(build(&lost(10), &profile(), &aggregate()).verdict, crate::slo::Verdict::Pass);
     let report = build(&lost(11), &profile(), &aggregate());
     assert_eq!(report.verdict, crate::slo::Verdict::Inconclusive);

@@ -42,7 +42,8 @@ fn ended(report: &Report) -> Option<String> {
 
 fn nothing_seen(all: &Endpoint) -> Option<String> {
     (all.requests + all.aborted + all.in_flight == 0).then(|| {
-        "No request was seen. Is there load, and does it reach this process (`probe doctor --pid PID`)?".to_owned()
+        "No request was seen. Is there load, and does it reach this process (`probe doctor --pid PID`)?"
+            .to_owned()
     })
 }
 
@@ -72,7 +73,9 @@ fn untimed(all: &Endpoint) -> Option<String> {
 
 fn lost(report: &Report) -> Option<String> {
     report.health.lost.filter(|lost| *lost > 0).map(|lost| {
-        format!("{lost} events were lost, so counts are too low; give probe a larger ring buffer or more CPU.")
+        format!(
+            "{lost} events were lost, so counts are too low; give probe a larger ring buffer or more CPU."
+        )
     })
 }
 
@@ -122,7 +125,10 @@ mod tests {
             assert!(warnings.len() == 1 && warnings[0].contains(part), "{part}: {warnings:?}");
         };
         only(warned(0, |report| report.run.ended_by = None), "no end");
-        only(warned(0, |report| report.run.ended_by = Some(EndedBy::TargetExit)), "target exited after 10.0 s");
+        only(
+            warned(0, |report| report.run.ended_by = Some(EndedBy::TargetExit)),
+            "target exited after 10.0 s",
+        );
         only(
             warned(0, |report| {
                 report.overall.requests = 0;
@@ -132,7 +138,10 @@ mod tests {
         only(warned(0, |report| report.overall.aborted = 5), "(5 and 0)");
         only(warned(0, |report| report.overall.untimed = 1), "1 of 100 requests");
         only(warned(0, |report| report.health.lost = Some(3)), "3 events were lost");
-        only(warned(0, |report| report.accept.listeners[0].overflows = Some(9)), "dropped 9 connections to port 8000");
+        only(
+            warned(0, |report| report.accept.listeners[0].overflows = Some(9)),
+            "dropped 9 connections to port 8000",
+        );
         only(warned(3, |_| ()), "3 endpoints past");
         only(warned(MAX_FOLDED, |_| ()), "at least 10000 endpoints");
     }

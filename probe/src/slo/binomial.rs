@@ -54,7 +54,9 @@ impl Binomial {
     fn cdf(&self, k: u64) -> f64 {
         match k.checked_sub(self.first) {
             None => 0.0,
-            Some(index) => usize::try_from(index).ok().and_then(|at| self.cumulative.get(at)).copied().unwrap_or(1.0),
+            Some(index) => {
+                usize::try_from(index).ok().and_then(|at| self.cumulative.get(at)).copied().unwrap_or(1.0)
+            }
         }
     }
 
@@ -166,7 +168,10 @@ mod tests {
     fn millions_are_no_problem() {
         let (low, high) = order_statistic_ranks(10_000_000, 0.99).unwrap();
         // Normal approximation: 9 900 000 ± 1.96 · sqrt(n p q) = ± 617.
-        assert!((9_899_383i64 - low as i64).abs() <= 2 && (9_900_617i64 - high as i64).abs() <= 2, "{low} {high}");
+        assert!(
+            (9_899_383i64 - low as i64).abs() <= 2 && (9_900_617i64 - high as i64).abs() <= 2,
+            "{low} {high}"
+        );
     }
 
     proptest! {

@@ -58,7 +58,12 @@ pub struct Judgement {
 }
 
 /// Judges every objective: one judgement for each, or one per endpoint that its pattern matches.
-pub fn judge(profile: &Profile, aggregate: &Aggregate, phase: &str, confidence: Confidence) -> Vec<Judgement> {
+pub fn judge(
+    profile: &Profile,
+    aggregate: &Aggregate,
+    phase: &str,
+    confidence: Confidence,
+) -> Vec<Judgement> {
     let endpoints = aggregate.endpoints();
     let mut judgements = Vec::new();
     for objective in &profile.objectives {
@@ -77,7 +82,10 @@ pub fn judge(profile: &Profile, aggregate: &Aggregate, phase: &str, confidence: 
         if !is_seen {
             let hint = nearest(pattern.as_str(), endpoints.iter().map(|(name, _)| *name))
                 .map_or_else(String::new, |name| format!("; the nearest that was seen is `{name}`"));
-            push(pattern.as_str(), Finding::doubt(None, 0, format!("no request to this endpoint was seen{hint}")));
+            push(
+                pattern.as_str(),
+                Finding::doubt(None, 0, format!("no request to this endpoint was seen{hint}")),
+            );
         }
     }
     judgements
@@ -107,7 +115,11 @@ impl Finding {
             _ => Verdict::Inconclusive,
         };
         let margin = self.value.map(|value| {
-            if objective.metric.higher_is_better() { value - objective.limit } else { objective.limit - value }
+            if objective.metric.higher_is_better() {
+                value - objective.limit
+            } else {
+                objective.limit - value
+            }
         });
         Judgement {
             id: objective.id.clone(),
@@ -137,7 +149,8 @@ fn doubt_of_run(run: Confidence) -> Option<String> {
 
 /// Where a value stands.
 fn grade(objective: &Objective, value: f64) -> Verdict {
-    let is_within = |level: f64| if objective.metric.higher_is_better() { value >= level } else { value <= level };
+    let is_within =
+        |level: f64| if objective.metric.higher_is_better() { value >= level } else { value <= level };
     if is_within(objective.target) {
         Verdict::Pass
     } else if is_within(objective.limit) {
@@ -180,11 +193,18 @@ fn find_duration(objective: &Objective, stats: &EndpointStats, measure: Measure,
     let finding = match stat {
         Stat::Percentile(percentile) => find_percentile(durations, percentile),
         Stat::Mean => find_mean(durations),
-        Stat::Max => durations.max_ns().map_or_else(no_data, |ns| Finding::fact(ns as f64 / NS_PER_S, samples)),
-        Stat::Min => durations.min_ns().map_or_else(no_data, |ns| Finding::fact(ns as f64 / NS_PER_S, samples)),
+        Stat::Max => {
+            durations.max_ns().map_or_else(no_data, |ns| Finding::fact(ns as f64 / NS_PER_S, samples))
+        }
+        Stat::Min => {
+            durations.min_ns().map_or_else(no_data, |ns| Finding::fact(ns as f64 / NS_PER_S, samples))
+        }
     };
     let untimed_ratio = untimed as f64 / (samples + untimed).max(1) as f64;
-    if finding.doubt.is_some() || untimed_ratio <= MAX_UNSEEN || holds_anyway(objective, durations, stat, untimed) {
+    if finding.doubt.is_some()
+        || untimed_ratio <= MAX_UNSEEN
+        || holds_anyway(objective, durations, stat, untimed)
+    {
         return finding;
     }
     let doubt = format!("{:.2} % of the requests could not be timed, more than 0.1 %", untimed_ratio * 100.0);
@@ -202,7 +222,10 @@ fn find_percentile(durations: &Durations, percentile: Percentile) -> Finding {
         return Finding::doubt(None, samples, format!("{samples} of at least {needed} requests"));
     };
     // The estimate's own rank lies between the ends of its interval: one ascending pass finds all three.
-    match durations.at_ranks_ns([low, percentile.rank(samples), high]).map(|ns| ns.map(|ns| ns as f64 / NS_PER_S)) {
+    match durations
+        .at_ranks_ns([low, percentile.rank(samples), high])
+        .map(|ns| ns.map(|ns| ns as f64 / NS_PER_S))
+    {
         Some([low, value, high]) => {
             Finding { value: Some(value), samples, interval: Some((low, high)), doubt: None }
         }

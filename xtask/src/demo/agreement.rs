@@ -31,7 +31,9 @@ impl Agreement {
     pub(super) fn read(counts: &Path, report: &Path) -> Result<Self> {
         let agreement = Self::new(&super::read_json(counts)?, &super::read_json(report)?)?;
         if agreement.rows.values().all(|row| row.sent == 0) {
-            bail!("failed to load the pipeline: no request was answered\nsee locust.log in the run directory");
+            bail!(
+                "failed to load the pipeline: no request was answered\nsee locust.log in the run directory"
+            );
         }
         Ok(agreement)
     }
@@ -46,7 +48,8 @@ impl Agreement {
         }
         // The report has one entry per endpoint and phase.
         for endpoint in list(report, "endpoints")? {
-            rows.entry(text(endpoint, "endpoint")?.to_owned()).or_default().seen += number(endpoint, "requests")?;
+            rows.entry(text(endpoint, "endpoint")?.to_owned()).or_default().seen +=
+                number(endpoint, "requests")?;
         }
         Ok(Self { rows })
     }

@@ -20,7 +20,7 @@ use crate::{exec, stop};
 /// Users that are in the middle of a request when the time is over may finish it.
 const STOP_SECONDS: u32 = 20;
 /// What Locust may need beside the load itself: imports, start, end.
-const SPARE: Duration = Duration::from_secs(60);
+const SPARE: Duration = Duration::from_mins(1);
 /// Locust's exit code when some responses failed their checks.
 const SOME_FAILED: i32 = 1;
 
@@ -34,13 +34,19 @@ pub(super) fn run(
 ) -> Result<PathBuf> {
     let counts = scratch.file("locust-counts.json");
     let log_path = scratch.file("locust.log");
-    let log = File::create(&log_path).with_context(|| format!("failed to create `{}`", log_path.display()))?;
+    let log =
+        File::create(&log_path).with_context(|| format!("failed to create `{}`", log_path.display()))?;
     let err = log.try_clone().context("failed to share a log")?;
     let mut command = bound_to_us(exec::command("env"), &ready.python);
     command
         .args(["-m", "locust", "-f", "tests/load/locustfile.py", "--headless", "--only-summary"])
         .args(["--host", &pipeline.url(), "--users", &options.users.to_string()])
-        .args(["--spawn-rate", &options.spawn_rate.to_string(), "--run-time", &format!("{}s", options.seconds)])
+        .args([
+            "--spawn-rate",
+            &options.spawn_rate.to_string(),
+            "--run-time",
+            &format!("{}s", options.seconds),
+        ])
         .args(["--stop-timeout", &STOP_SECONDS.to_string()])
         .env("DOC_CORPUS", &ready.corpus)
         .env("LOCUST_COUNTS", &counts)

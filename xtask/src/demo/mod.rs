@@ -98,7 +98,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !agreement.is_exact() {
         bail!("failed to count every request: probe and the load generator disagree, see the table above");
     }
-    say!("demo: probe counted every request that the load generator sent: the tool works, whatever the verdict");
+    say!(
+        "demo: probe counted every request that the load generator sent: the tool works, whatever the verdict"
+    );
     Ok(())
 }
 
@@ -144,7 +146,9 @@ mod tests {
     fn options_are_checked() {
         let options = parse(&["--seconds", "5", "--loop=asyncio"]).unwrap();
         assert_eq!((options.seconds, options.event_loop.as_str()), (5, "asyncio"));
-        for wrong in [&["--seconds", "0"][..], &["--users", "x"], &["--loop", "trio"], &["--workers"], &["more"]] {
+        for wrong in
+            [&["--seconds", "0"][..], &["--users", "x"], &["--loop", "trio"], &["--workers"], &["more"]]
+        {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -15,8 +15,8 @@ use super::service::{Service, bound_to_us};
 use crate::setup::Ready;
 use crate::{exec, paths};
 
-/// Python imports FastAPI, NumPy and OpenCV first: a second or two, more on a cold disk.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Python imports a web framework and an image library first: a second or two, more on a cold disk.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// One answer's time while the server comes up.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -28,7 +28,8 @@ pub(super) struct Pipeline {
 pub(super) fn start(ready: &Ready, scratch: &Scratch, options: &Options) -> Result<Pipeline> {
     let addr = free_addr()?;
     let log_path = scratch.file("docpipeline.log");
-    let log = File::create(&log_path).with_context(|| format!("failed to create `{}`", log_path.display()))?;
+    let log =
+        File::create(&log_path).with_context(|| format!("failed to create `{}`", log_path.display()))?;
     let err = log.try_clone().context("failed to share a log")?;
     let mut command = bound_to_us(exec::command("env"), &ready.python);
     command
@@ -65,7 +66,8 @@ impl Pipeline {
 
 /// A port that nobody uses now. Somebody may take it before the server does: then the server says so.
 fn free_addr() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free loopback port")?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free loopback port")?;
     listener.local_addr().context("failed to read the address of a socket")
 }
 

@@ -46,7 +46,11 @@ impl Service {
     }
 
     /// Waits until `is_there`, with an error if the process ends before, or the user asks to stop.
-    pub(super) fn wait_until(&mut self, patience: Duration, mut is_there: impl FnMut() -> bool) -> Result<()> {
+    pub(super) fn wait_until(
+        &mut self,
+        patience: Duration,
+        mut is_there: impl FnMut() -> bool,
+    ) -> Result<()> {
         let began = Instant::now();
         while !is_there() {
             stop::check()?;

@@ -15,7 +15,9 @@ pub(super) fn install(board: &Board, packages: &[&str]) -> Result<()> {
     }
     let names = packages.join(" ");
     if paths::find_program("apt-get").is_none() {
-        bail!("failed to install `{names}`: no apt-get here\ninstall these programs by hand and run this again");
+        bail!(
+            "failed to install `{names}`: no apt-get here\ninstall these programs by hand and run this again"
+        );
     }
     board.step(&format!("apt packages {names}"), |log| {
         let apt = |words: &[&str]| {
@@ -30,6 +32,8 @@ pub(super) fn install(board: &Board, packages: &[&str]) -> Result<()> {
             return Ok(());
         }
         apt(&["update"])?;
-        apt(&install).with_context(|| format!("failed to install `{names}`\ninstall them by hand: apt-get install {names}"))
+        apt(&install).with_context(|| {
+            format!("failed to install `{names}`\ninstall them by hand: apt-get install {names}")
+        })
     })
 }

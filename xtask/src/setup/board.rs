@@ -34,7 +34,7 @@ struct Running {
 }
 
 impl Board {
-    pub(super) fn new(cache: PathBuf) -> Result<Self> {
+    pub(super) fn new(cache: &Path) -> Result<Self> {
         let logs = cache.join("logs");
         paths::make_dir(&logs)?;
         Ok(Self { began: Instant::now(), logs, state: Mutex::default() })

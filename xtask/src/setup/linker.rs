@@ -79,7 +79,8 @@ fn find_library(compiler: &Compiler) -> Option<PathBuf> {
         "/usr/lib64".into(),
     ];
     let wanted = format!("libLLVM.so.{major}.");
-    let is_wanted = |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&wanted));
+    let is_wanted =
+        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&wanted));
     let files = places.iter().filter_map(|place| fs::read_dir(place).ok()).flatten();
     files.filter_map(|entry| entry.ok().map(|entry| entry.path())).find(is_wanted)
 }

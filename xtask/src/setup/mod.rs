@@ -42,7 +42,7 @@ const TEST_PROGRAMS: [(&str, &str); 4] =
 /// Sets up what `goal` needs and runs `build` (arguments of cargo, may be empty) once the tool chain is there.
 pub(crate) fn run(goal: Goal, build: &[&str]) -> Result<Ready> {
     let cache = paths::make_cache()?;
-    let board = Board::new(cache.clone())?;
+    let board = Board::new(&cache)?;
     let python = python::Plan::new(&cache)?;
     let mut packages: Vec<&str> = python.packages();
     if goal == Goal::Tests {
@@ -54,17 +54,17 @@ pub(crate) fn run(goal: Goal, build: &[&str]) -> Result<Ready> {
     }
 
     let ready = thread::scope(|scope| {
-        let rust = scope.spawn(|| first_error(tool_chain(&board, build)));
-        let rest = scope.spawn(|| first_error(system(&board, &python, &packages)));
-        board.report_until(|| rust.is_finished() && rest.is_finished());
+        let builder = scope.spawn(|| first_error(tool_chain(&board, build)));
+        let others = scope.spawn(|| first_error(system(&board, &python, &packages)));
+        board.report_until(|| builder.is_finished() && others.is_finished());
         let died = || anyhow!("failed to finish the set-up: a track of it panicked");
-        let rust = rust.join().map_err(|_| died())?;
-        let rest = rest.join().map_err(|_| died())?;
+        let first = builder.join().map_err(|_| died())?;
+        let ready = others.join().map_err(|_| died())?;
         // The first failure stopped the other track, whose "stopped" explains nothing.
-        match (rust, rest) {
+        match (first, ready) {
             (Err(error), Ok(_)) => Err(error),
             (Err(error), Err(other)) => Err(if board::is_stop(&error) { other } else { error }),
-            (Ok(()), rest) => rest,
+            (Ok(()), ready) => ready,
         }
     })?;
     board.close();

@@ -14,11 +14,13 @@ use crate::{exec, paths};
 
 const REQUIREMENTS: &str = "tests/targets/docpipeline/requirements.txt";
 /// What the corpus is made by.
-const CORPUS_SOURCES: [&str; 2] = ["tests/targets/docpipeline/corpus.py", "tests/targets/docpipeline/drawing.py"];
+const CORPUS_SOURCES: [&str; 2] =
+    ["tests/targets/docpipeline/corpus.py", "tests/targets/docpipeline/drawing.py"];
 /// Written last: a directory without it is what an interrupted set-up left.
 const COMPLETE: &str = ".complete";
 /// First those for which the pinned packages have wheels.
-const INTERPRETERS: [&str; 6] = ["python3", "/usr/bin/python3", "python3.13", "python3.12", "python3.11", "python3.14"];
+const INTERPRETERS: [&str; 6] =
+    ["python3", "/usr/bin/python3", "python3.13", "python3.12", "python3.11", "python3.14"];
 const OLDEST_MINOR: u32 = 11;
 
 /// What is there, and what has to be made.
@@ -77,7 +79,15 @@ impl Plan {
         exec::logged(exec::command(&interpreter.path).args(["-m", module]).arg(&self.venv), log)
             .context("failed to make a Python environment\ninstall python3-venv, or virtualenv")?;
         let mut pip = exec::command(python);
-        pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--progress-bar",
+            "off",
+        ]);
         // A source package would need compilers that nobody installed: better a clear error than a long one.
         pip.args(["--only-binary", ":all:", "-r", REQUIREMENTS]);
         exec::logged(&mut pip, log).with_context(|| {
@@ -104,7 +114,9 @@ fn find_interpreter() -> Result<Interpreter> {
             return Ok(interpreter);
         }
     }
-    bail!("failed to find a Python from 3.{OLDEST_MINOR} on\ninstall one: apt-get install python3 python3-venv")
+    bail!(
+        "failed to find a Python from 3.{OLDEST_MINOR} on\ninstall one: apt-get install python3 python3-venv"
+    )
 }
 
 fn parse_interpreter(answer: &str) -> Option<Interpreter> {

@@ -109,7 +109,9 @@ fn group(name: &str, command: &mut Command) -> Result<Summary> {
         summary
     });
     let status = exec::wait(child)?;
-    let Ok(mut summary) = reader.join() else { bail!("failed to read the output of `{}`", exec::shown(command)) };
+    let Ok(mut summary) = reader.join() else {
+        bail!("failed to read the output of `{}`", exec::shown(command))
+    };
     let is_empty = status.code() == Some(PYTEST_NOTHING_COLLECTED) && summary.passed + summary.failed == 0;
     if !status.success() && summary.failed == 0 && !is_empty {
         // It did not compile, or died: no result line tells of that.

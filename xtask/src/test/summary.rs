@@ -13,7 +13,8 @@ pub(super) struct Summary {
 impl Summary {
     /// The counts of a line if it is a result line, else nothing.
     pub(super) fn of_line(line: &str) -> Self {
-        let counts = line.strip_prefix("test result: ").map_or_else(|| pytest(line), |rest| Some(cargo(rest)));
+        let counts =
+            line.strip_prefix("test result: ").map_or_else(|| pytest(line), |rest| Some(cargo(rest)));
         counts.unwrap_or_default()
     }
 
@@ -78,7 +79,12 @@ mod tests {
     #[test]
     fn reads_each_kind_of_result_line() {
         for (line, passed, failed, skipped) in [
-            ("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s", 3, 0, 1),
+            (
+                "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s",
+                3,
+                0,
+                1,
+            ),
             ("test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out", 10, 2, 0),
             ("12 passed in 3.21s", 12, 0, 0),
             ("1 failed, 11 passed, 2 skipped, 3 warnings in 63.21s (0:01:03)", 11, 1, 2),

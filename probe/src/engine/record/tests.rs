@@ -6,7 +6,13 @@ use super::*;
 use crate::event::{Closed, Exit};
 
 fn header() -> Header {
-    Header { run_id: "r1".to_owned(), start_ns: 100, host: "h".to_owned(), target_pid: 7, ..Header::default() }
+    Header {
+        run_id: "r1".to_owned(),
+        start_ns: 100,
+        host: "h".to_owned(),
+        target_pid: 7,
+        ..Header::default()
+    }
 }
 
 fn exit(ts_ns: u64) -> Event {
@@ -44,7 +50,8 @@ fn a_run_is_read_as_it_was_written() {
         exit(200),
         Event::Closed(Closed { ts_ns: 300, conn: 1, reset: true, unaccepted: false, acked_ns: None }),
     ];
-    let summary = Summary { run_id: "r1".to_owned(), end_ns: 400, bpf_cpu_ratio: Some(0.01), ..Summary::default() };
+    let summary =
+        Summary { run_id: "r1".to_owned(), end_ns: 400, bpf_cpu_ratio: Some(0.01), ..Summary::default() };
     assert_eq!(read_text(&recorded(&events, Some(&summary), 0)).unwrap(), (events.to_vec(), summary));
 }
 

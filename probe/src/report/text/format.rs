@@ -31,6 +31,9 @@ pub(super) fn maybe_seconds(value: Option<f64>) -> String {
 /// At least three significant digits, none of them behind the point for large values.
 pub(super) fn three_digits(value: f64) -> String {
     let magnitude = value.abs();
+    if magnitude >= 1e6 {
+        return format!("{value:.1e}");
+    }
     let decimals = if magnitude >= 99.95 || magnitude == 0.0 {
         0
     } else if magnitude >= 9.995 {
@@ -72,11 +75,16 @@ pub(super) fn quantity(value: f64, unit: Unit) -> String {
 
 /// Numbers of things in tables: exact as long as they are short.
 pub(super) fn integer(value: u64) -> String {
-    match value {
-        0..10_000_000 => value.to_string(),
-        10_000_000..10_000_000_000 => format!("{}M", three_digits(value as f64 / 1e6)),
-        _ => format!("{}G", three_digits(value as f64 / 1e9)),
+    if value < 10_000_000 {
+        return value.to_string();
     }
+    let mut scaled = value as f64 / 1e6;
+    let mut units = "MGTPE".chars();
+    while scaled >= 999.5 && units.clone().count() > 1 {
+        scaled /= 1e3;
+        units.next();
+    }
+    format!("{}{}", three_digits(scaled), units.next().unwrap_or_default())
 }
 
 /// `1 request`, `2 requests`.
@@ -158,6 +166,7 @@ mod tests {
             (0.9999, "1.00 s"),
             (12.34, "12.3 s"),
             (3600.0, "3600 s"),
+            (18_446_744_073.0, "1.8e10 s"),
         ] {
             assert_eq!(seconds(value), expected);
         }
@@ -167,7 +176,9 @@ mod tests {
         for (value, expected) in [(0.0, "0 %"), (0.005, "0.50 %"), (0.99, "99 %"), (1.0, "100 %")] {
             assert_eq!(percent(value), expected);
         }
-        for (value, expected) in [(9_999_999, "9999999"), (12_345_678, "12.3M"), (u64::MAX, "18446744074G")] {
+        for (value, expected) in
+            [(9_999_999, "9999999"), (12_345_678, "12.3M"), (5_000_000_000, "5.00G"), (u64::MAX, "18.4E")]
+        {
             assert_eq!(integer(value), expected);
         }
     }

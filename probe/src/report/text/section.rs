@@ -4,11 +4,12 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::WIDTH;
 use super::format::{
-    NONE, bytes, count, integer, maybe_seconds, percent, plain, quantity, seconds, shorten, three_digits, wrap,
+    NONE, bytes, count, integer, maybe_seconds, percent, plain, quantity, seconds, shorten, three_digits,
+    wrap,
 };
 use crate::event::EndedBy;
 use crate::report::model::{Breakdown, Distribution, Endpoint, Report};
-use crate::slo::{Judgement, Verdict};
+use crate::slo::Judgement;
 
 /// Columns of an objective's first word, so that all ids begin below one another.
 const VERDICT_WIDTH: usize = 12;
@@ -32,9 +33,19 @@ pub(super) fn header(report: &Report) -> String {
     });
     let lines = [
         ("target", format!("pid {}{processes}: {}", run.target.pid, plain(&run.target.cmdline))),
-        ("run", format!("{}, {} from {}{ended}", plain(&run.id), seconds(run.duration_s), plain(&run.started_at))),
+        (
+            "run",
+            format!("{}, {} from {}{ended}", plain(&run.id), seconds(run.duration_s), plain(&run.started_at)),
+        ),
         ("host", format!("{}, Linux {}", plain(&run.host), plain(&run.kernel))),
-        ("profile", format!("{} (sha256 {})", plain(&run.profile.name), plain(run.profile.sha256.get(..12).unwrap_or_default()))),
+        (
+            "profile",
+            format!(
+                "{} (sha256 {})",
+                plain(&run.profile.name),
+                plain(run.profile.sha256.get(..12).unwrap_or_default())
+            ),
+        ),
     ];
     lines.iter().map(|(name, value)| wrap(&format!("{name:<8} {value}"), WIDTH, 9) + "\n").collect()
 }
@@ -50,7 +61,8 @@ pub(super) fn objectives(report: &Report) -> String {
         [plain(&judgement.id), value, level(judgement.target), level(judgement.limit), margin(judgement)]
     });
     // Verdict and evidence stand around the table's lines: five columns and a line below fit where ten do not.
-    let table = table(&["objective", "value", "target", "limit", "margin"], rows, WIDTH - VERDICT_WIDTH - GAP);
+    let table =
+        table(&["objective", "value", "target", "limit", "margin"], rows, WIDTH - VERDICT_WIDTH - GAP);
     let mut lines = table.lines();
     let mut out = format!("{:VERDICT_WIDTH$}  {}\n", "VERDICTS", lines.next().unwrap_or_default());
     for (judgement, line) in report.objectives.iter().zip(lines) {
@@ -194,7 +206,8 @@ pub(super) fn syscalls(report: &Report) -> String {
 pub(super) fn health(report: &Report) -> String {
     let health = &report.health;
     let unknown = || "unknown".to_owned();
-    let ratio = |ratio: Option<f64>| ratio.map_or_else(unknown, |ratio| format!("{} of a core", percent(ratio)));
+    let ratio =
+        |ratio: Option<f64>| ratio.map_or_else(unknown, |ratio| format!("{} of a core", percent(ratio)));
     let lost = match (health.lost, health.loss_ratio) {
         (Some(0), _) => "none lost".to_owned(),
         (Some(lost), Some(ratio)) => format!("{lost} lost ({})", percent(ratio)),
@@ -220,7 +233,8 @@ pub(super) fn health(report: &Report) -> String {
 /// What could not be seen.
 pub(super) fn blind_spots(report: &Report) -> String {
     let spots = report.health.blind_spots.iter().map(|spot| {
-        let remedy = if spot.remedy.is_empty() { String::new() } else { format!(" Remedy: {}.", plain(&spot.remedy)) };
+        let remedy =
+            if spot.remedy.is_empty() { String::new() } else { format!(" Remedy: {}.", plain(&spot.remedy)) };
         format!("- {}: {}.{remedy}", plain(&spot.what), plain(&spot.why))
     });
     list("NOT SEEN", spots)
@@ -245,7 +259,11 @@ fn wrap_columns(line: &str) -> String {
 }
 
 /// A table without lines: names to the left, numbers to the right, names shortened so that it fits.
-fn table<const N: usize>(titles: &[&str; N], rows: impl Iterator<Item = [String; N]>, width: usize) -> String {
+fn table<const N: usize>(
+    titles: &[&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+    width: usize,
+) -> String {
     let mut rows: Vec<[String; N]> = rows.collect();
     let columns = |at: usize| {
         rows.iter().map(|row| row[at].chars().count()).chain([titles[at].len()]).max().unwrap_or_default()
@@ -273,4 +291,3 @@ fn table<const N: usize>(titles: &[&str; N], rows: impl Iterator<Item = [String;
     }
     table.trim_fmt() + "\n"
 }
-

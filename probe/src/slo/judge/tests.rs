@@ -97,11 +97,19 @@ fn a_percentile_of_too_few_is_refused() {
 fn no_data_is_never_a_pass() {
     for metric in ["latency.p50", "latency.max", "latency.mean", "failed_latency.p50"] {
         let objective = format!("metric = '{metric}'\ntarget = '1s'\nlimit = '1s'");
-        assert_eq!(Load::new().verdict(&objective), (Verdict::Inconclusive, "no data".to_owned()), "{metric}");
+        assert_eq!(
+            Load::new().verdict(&objective),
+            (Verdict::Inconclusive, "no data".to_owned()),
+            "{metric}"
+        );
     }
     for metric in ["error_rate", "success_rate", "aborted_rate", "status_4xx_rate", "rate", "requests"] {
         let objective = format!("metric = '{metric}'\ntarget = 1\nlimit = 1");
-        assert_eq!(Load::new().verdict(&objective), (Verdict::Inconclusive, "no data".to_owned()), "{metric}");
+        assert_eq!(
+            Load::new().verdict(&objective),
+            (Verdict::Inconclusive, "no data".to_owned()),
+            "{metric}"
+        );
     }
     assert_eq!(Load::new().judge("metric = 'rate'\ntarget = 1\nlimit = 1", SURE)[0].value, None);
 }
@@ -134,10 +142,13 @@ fn an_error_rate_needs_enough_requests_or_a_proof() {
 fn success_counts_refusals_as_success_and_broken_connections_not() {
     let objective = "metric = 'success_rate'\ntarget = '99%'\nlimit = '95%'";
     let load = |ok, aborted| {
-        Load::new()
-            .ok(ok, "/a", 1)
-            .push(10, "/a", 422, Ending::Complete, Some(1))
-            .push(aborted, "/a", 0, Ending::Aborted, None)
+        Load::new().ok(ok, "/a", 1).push(10, "/a", 422, Ending::Complete, Some(1)).push(
+            aborted,
+            "/a",
+            0,
+            Ending::Aborted,
+            None,
+        )
     };
     assert_eq!(load(90, 0).verdict(objective).0, Verdict::Pass);
     assert_eq!(load(90, 4).verdict(objective).0, Verdict::Warn, "100 of 104");
@@ -188,7 +199,8 @@ fn lost_events_and_a_run_without_end_make_everything_inconclusive() {
 
 #[test]
 fn untimed_requests_matter_only_where_they_could_change_the_verdict() {
-    let untimed = |n| Load::new().ok(1000, "/a", 50).ok(45, "/a", 500).push(n, "/a", 200, Ending::Complete, None);
+    let untimed =
+        |n| Load::new().ok(1000, "/a", 50).ok(45, "/a", 500).push(n, "/a", 200, Ending::Complete, None);
     assert_eq!(untimed(0).verdict(P95).0, Verdict::Pass);
     assert_eq!(untimed(1).verdict(P95).0, Verdict::Pass, "0.1 %");
     assert_eq!(untimed(3).verdict(P95).0, Verdict::Pass, "1000 of 1048 are quick whatever the three were");

@@ -32,10 +32,10 @@ class Server:
     """uvicorn with docpipeline; `stop` and `start` again keep the data."""
 
     def __init__(self, home: Path, *arguments: str, **settings: str) -> None:
+        self.database = home / "docpipeline.db"
         self.checkpoints = home / "checkpoints"
         self.uploads = home / "uploads"
         self.stage_log = home / "stages.jsonl"
-        self._home = home
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self.start(**settings)
@@ -44,7 +44,7 @@ class Server:
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         environment = {
-            "DOCPIPELINE_DB": str(self._home / "docpipeline.db"),
+            "DOCPIPELINE_DB": str(self.database),
             "DOCPIPELINE_UPLOADS": str(self.uploads),
             "DOCPIPELINE_CHECKPOINTS": str(self.checkpoints),
             "DOCPIPELINE_STAGE_LOG": str(self.stage_log),
@@ -69,6 +69,17 @@ class Server:
         assert self._process
         self._process.kill()
         self._process.wait()
+
+    def worker_pids(self) -> list[int]:
+        """Of a server with two workers, once both of them answer."""
+        pids: set[int] = set()
+
+        def both_answer() -> bool:
+            pids.add(self.get("/health").json()["pid"])
+            return len(pids) == 2
+
+        wait_until(both_answer, "both workers answer")
+        return sorted(pids)
 
     @property
     def is_running(self) -> bool:
@@ -100,7 +111,8 @@ class Server:
 
     def socket(self, doc: str | None = None) -> websocket.WebSocket:
         query = f"?doc={doc}" if doc else ""
-        return websocket.create_connection(f"ws{self.url[4:]}/ws{query}", timeout=DEADLINE_S)
+        # Less than the 20 s between the server's pings, each of which would start the time anew.
+        return websocket.create_connection(f"ws{self.url[4:]}/ws{query}", timeout=DEADLINE_S / 2)
 
     def _answers(self) -> bool:
         assert self.is_running, "the server ended at its start"

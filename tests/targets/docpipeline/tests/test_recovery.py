@@ -1,10 +1,12 @@
 """Documents that were cut off go on from their last checkpoint."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-from .conftest import Server, wait_until
+from .conftest import Server
 
 
 def _stages_run(server: Server, doc: str) -> list[int]:
@@ -51,6 +53,9 @@ def test_a_stop_leaves_the_rest_for_the_next_start(
     server.stop()
     finished_before = {doc: _stages_run(server, doc) for doc in docs}
     assert any(len(stages) < 15 for stages in finished_before.values()), "the stop came too late to test anything"
+    with closing(sqlite3.connect(server.database)) as database:
+        states = dict(database.execute("SELECT id, status FROM documents"))
+    assert states == {doc: "done" if len(finished_before[doc]) == 15 else "interrupted" for doc in docs}
     server.start(RESUME_AT_START="1")
     for doc in docs:
         server.wait_for(doc, "done")
@@ -75,13 +80,7 @@ def test_two_workers_share_the_work_and_the_database(
     start_server: Callable[..., Server], documents: dict[str, Path]
 ) -> None:
     server = start_server("--workers", "2")
-    pids: set[int] = set()
-
-    def both_answer() -> bool:
-        pids.add(server.get("/health").json()["pid"])
-        return len(pids) == 2
-
-    wait_until(both_answer, "both workers answer")
+    pids = set(server.worker_pids())
     docs = [server.accept(documents["text"]) for _ in range(8)]
     for doc in docs:
         server.wait_for(doc, "done")
