@@ -14,6 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
 };
 use probe_tests::{
+    host,
     probe::{Probe, binary},
     server::pid_of,
     wait,
@@ -84,9 +85,12 @@ fn a_kill_leaves_nothing() -> Result<()> {
     let before = Kernel::look()?;
     let folder = tempfile::tempdir()?;
     let mut child = attached(&target, folder.path(), Stdio::null())?;
+    let programs = host::programs_of(child.id())?;
+    ensure!(!programs.is_empty() && programs.is_subset(&loaded()?), "nothing was attached: {programs:?}");
     child.kill()?;
     child.wait()?;
     before.nothing_left()?;
+    ensure!(programs.is_disjoint(&loaded()?), "left: {programs:?}");
     target.check()
 }
 
@@ -136,7 +140,7 @@ fn the_verdict_decides_the_code() -> Result<()> {
         ensure!(answer.code == Some(code) && !answer.stdout.is_empty(), "{arguments:?}: {answer:?}");
     }
     let profile = folder.path().join("strict.toml");
-    let objective = "name = \"strict\"\n[[objective]]\nid = \"many\"\nmetric = \"throughput\"\n";
+    let objective = "name = \"strict\"\n[[objective]]\nid = \"many\"\nmetric = \"rate\"\n";
     fs::write(&profile, format!("{objective}target = 1000000000\nlimit = 1000000000\n"))?;
     let profile = profile.to_str().context("a temporary folder that is not UTF-8")?;
     let probe = Probe::attach(target.pid(), &["--profile", profile])?;

@@ -44,7 +44,7 @@ fn wrong_arguments() -> Result<()> {
         (&["attach", "--pid", "0"], "0 is not in"),
         (&["attach", "--pid", "self"], "invalid digit"),
         (&["attach", "--port", "99999"], "99999 is not in"),
-        (&["attach", "--pid", "1", "--duration", "soon"], "time span"),
+        (&["attach", "--pid", "1", "--duration", "soon"], "unknown unit `soon`"),
         (&["attach", "--pid", "1", "--inconclusive", "maybe"], "possible values"),
         (&["attach", "--pid", "1", "--ring-mib", "3"], "power of two"),
         (&["report"], "Usage"),
@@ -80,9 +80,9 @@ treshold = 3
     let file = path.to_str().context("a temporary folder that is not UTF-8")?;
     // The pid is no process either, but the profile comes first.
     let mut command = probe(&["attach", "--pid", "4194305", "--profile", file])?;
-    let places = [":1:", ":10:", ":12:", ":13:", ":14:"].map(|place| format!("{file}{place}"));
+    let places = [":1:", ":7:", ":10:", ":12:", ":14:"].map(|place| format!("{file}{place}"));
     let mut words: Vec<&str> = places.iter().map(String::as_str).collect();
-    words.extend(["nmae", "treshold", "limit"]);
+    words.extend(["6 errors", "unknown key `nmae`", "unknown key `treshold`", "stricter", "negative"]);
     refused(&mut command, 2, &words)?;
     Ok(())
 }

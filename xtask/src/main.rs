@@ -45,7 +45,8 @@ fn help() -> String {
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             say!("error: {error:#}");
             ExitCode::FAILURE
@@ -53,24 +54,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<()> {
+/// Gives false where a command has said itself what failed.
+fn run() -> Result<bool> {
     let wants_help = std::env::args().any(|arg| arg == "--help" || arg == "-h");
     let mut args = lexopt::Parser::from_env();
     let command = if wants_help { None } else { parse(&mut args)? };
     let Some(command) = command else {
         say!("{}", help());
-        return Ok(());
+        return Ok(true);
     };
     stop::watch()?;
     match command {
         Command::Setup => setup::run(setup::Goal::Tests, &[]).map(drop),
         Command::Demo(options) => demo::run(&options),
-        Command::Test => test::run(&mut args),
+        Command::Test => return test::run(&mut args),
         Command::Lint => lint::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => lint::deny(),
         Command::Clean => clean::run(),
-    }
+    }?;
+    Ok(true)
 }
 
 /// The command, or none where the user wants help.

@@ -19,8 +19,7 @@ use crate::{exec, paths, stop};
 use scratch::Scratch;
 
 /// What `--help` says about this command's options.
-pub(crate) const OPTIONS: &str = "\
-      --seconds N      length of the load (20)
+pub(crate) const OPTIONS: &str = "      --seconds N      length of the load (20)
       --users N        users of the load (12)
       --spawn-rate N   users that begin per second (6)
       --loop NAME      event loop of the server, asyncio or uvloop (uvloop)
