@@ -53,3 +53,76 @@ impl Analysis {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::{Accepted, Closed, Ending, Request, Response};
+
+    /// Events as no kernel would send them, on few connections so that they meet.
+    fn any_event() -> impl Strategy<Value = Event> {
+        let conn = 0u64..3;
+        let accepted = (conn.clone(), any::<(u64, Option<u64>, u32, u16)>()).prop_map(
+            |(conn, (ts_ns, established_ns, backlog, port))| {
+                Event::Accepted(Accepted { ts_ns, conn, pid: 1, port, established_ns, backlog })
+            },
+        );
+        let times = any::<(Option<u64>, u64, u64, Option<u64>)>();
+        let request = (conn.clone(), "[A-Z]{1,5}", "[ -~]{0,40}", times, any::<u64>()).prop_map(
+            |(conn, method, path, (arrival_ns, first_read_ns, last_read_ns, acked_ns), bytes)| {
+                Event::Request(Request {
+                    conn,
+                    pid: 1,
+                    port: 80,
+                    method,
+                    path,
+                    arrival_ns,
+                    first_read_ns,
+                    last_read_ns,
+                    bytes,
+                    complete: true,
+                    acked_ns,
+                })
+            },
+        );
+        let ending = prop_oneof![Just(Ending::Complete), Just(Ending::Aborted), Just(Ending::InFlight)];
+        let response = (conn.clone(), ending, any::<(u16, Option<u64>, u64, u64)>()).prop_map(
+            |(conn, ending, (status, first_send_ns, last_send_ns, bytes))| {
+                Event::Response(Response { conn, status, first_send_ns, last_send_ns, bytes, ending })
+            },
+        );
+        let closed = (conn, any::<(u64, bool, bool, Option<u64>)>()).prop_map(
+            |(conn, (ts_ns, reset, unaccepted, acked_ns))| {
+                Event::Closed(Closed { ts_ns, conn, reset, unaccepted, acked_ns })
+            },
+        );
+        prop_oneof![accepted, request, response, closed]
+    }
+
+    proptest! {
+        /// A recording may be anyone's: whatever stands in it gives a report, the same each time.
+        #[test]
+        fn any_events_give_a_report(
+            events in prop::collection::vec(any_event(), 0..60),
+            start_ns: u64,
+            end_ns: u64,
+        ) {
+            let profile = Arc::new(Profile::builtin().unwrap());
+            let summary = Summary { start_ns, end_ns, ..Summary::default() };
+            let report = || {
+                let mut analysis = Analysis::new(Arc::clone(&profile));
+                for event in &events {
+                    analysis.event(event);
+                    analysis.progress(end_ns);
+                }
+                analysis.finish(&summary)
+            };
+            let first = report();
+            let n_requests: u64 = first.endpoints.iter().map(|endpoint| endpoint.requests).sum();
+            prop_assert_eq!(n_requests, first.overall.requests);
+            prop_assert_eq!(first, report());
+        }
+    }
+}

@@ -44,7 +44,11 @@ fn not_root() -> Result<()> {
     let mut target = Target::start()?;
     let pid = target.pid().to_string();
     let folder = tempfile::tempdir()?;
-    let words = ["CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH missing (uid 65534)", "sudo", "setcap"];
+    let words = [
+        "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH missing (uid 65534)",
+        "sudo",
+        "setcap",
+    ];
     let answer = refused(&mut as_nobody(folder.path(), &["attach", "--pid", &pid])?, 1, &words)?;
     ensure!(answer.lines("error: ").len() == 1, "{answer:?}");
 
@@ -99,7 +103,9 @@ fn doctor_of_a_target() -> Result<()> {
         let doctor = end_of(&mut probe(&["doctor", choice[0], choice[1]])?)?;
         ensure!(doctor.code == Some(0) && doctor.stderr.is_empty(), "{doctor:?}");
         let (process, listens) = (format!("{pid} "), format!("127.0.0.1:{port}, held by {pid}"));
-        for word in ["sys_exit", "sched_process_fork", "attach can work here", "2 threads", &process, &listens] {
+        for word in
+            ["sys_exit", "sched_process_fork", "attach can work here", "2 threads", &process, &listens]
+        {
             ensure!(doctor.stdout.contains(word), "`{word}`: {doctor:?}");
         }
         let widest = doctor.stdout.lines().map(|line| line.chars().count()).max();

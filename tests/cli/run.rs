@@ -132,7 +132,9 @@ fn the_verdict_decides_the_code() -> Result<()> {
     let mut target = Target::start()?;
     let folder = tempfile::tempdir()?;
     for (n, (arguments, code)) in
-        [(&[][..], 4), (&["--inconclusive", "fail"], 3), (&["--inconclusive", "warn"], 0)].into_iter().enumerate()
+        [(&[][..], 4), (&["--inconclusive", "fail"], 3), (&["--inconclusive", "warn"], 0)]
+            .into_iter()
+            .enumerate()
     {
         let mut command = probe(&["attach", "--pid", &target.pid().to_string(), "--duration", "100ms"])?;
         command.args(["--out", &n.to_string()]).args(arguments).current_dir(&folder);
@@ -160,11 +162,22 @@ fn a_full_disk_costs_no_report() -> Result<()> {
         dd if=/dev/zero of=\"$1/filler\" bs=4k 2>/dev/null; shift; exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", SCRIPT, "sh"]).arg(disk.path()).arg(binary()?);
-    command.args(["attach", "--pid", &target.pid().to_string(), "--duration", "100ms", "--inconclusive", "pass"]);
+    command.args([
+        "attach",
+        "--pid",
+        &target.pid().to_string(),
+        "--duration",
+        "100ms",
+        "--inconclusive",
+        "pass",
+    ]);
     command.arg("--out").arg(disk.path().join("run"));
     let answer = end_of(&mut command)?;
     ensure!(answer.code == Some(0) && !answer.stdout.is_empty(), "{answer:?}");
-    ensure!(answer.stderr.contains("failed to save") && answer.stderr.contains("No space left"), "{answer:?}");
+    ensure!(
+        answer.stderr.contains("failed to save") && answer.stderr.contains("No space left"),
+        "{answer:?}"
+    );
     target.check()
 }
 
@@ -184,11 +197,12 @@ fn nobody_reads_the_report() -> Result<()> {
 /// The command, once it has attached; its run directory is `run` in the folder.
 fn attached(target: &Target, folder: &Path, stdout: Stdio) -> Result<Child> {
     let log = folder.join("log");
-    let mut child = probe(&["attach", "--pid", &target.pid().to_string(), "--inconclusive", "pass", "--out", "run"])?
-        .current_dir(folder)
-        .stdout(stdout)
-        .stderr(fs::File::create(&log)?)
-        .spawn()?;
+    let mut child =
+        probe(&["attach", "--pid", &target.pid().to_string(), "--inconclusive", "pass", "--out", "run"])?
+            .current_dir(folder)
+            .stdout(stdout)
+            .stderr(fs::File::create(&log)?)
+            .spawn()?;
     wait::until("the attach", wait::SOON, || {
         if let Some(status) = child.try_wait()? {
             bail!("probe ended with {status}:\n{}", fs::read_to_string(&log)?);

@@ -25,7 +25,9 @@ fn help_and_version() -> Result<()> {
         ensure!(help.stdout.contains(word), "{word}: {help:?}");
     }
     let help = end_of(&mut probe(&["attach", "--help"])?)?;
-    for word in ["--pid", "--port", "--cgroup", "--profile", "--duration", "--out", "--record", "--no-children"] {
+    for word in
+        ["--pid", "--port", "--cgroup", "--profile", "--duration", "--out", "--record", "--no-children"]
+    {
         ensure!(help.stdout.contains(word), "{word}: {help:?}");
     }
     ensure!(!help.stdout.contains("--btf") && !help.stdout.contains("--ring-mib"), "{help:?}");

@@ -42,18 +42,24 @@ fn trials() -> Result<Vec<Trial>> {
 
 fn trial(case: PathBuf) -> Trial {
     let name = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Trial::test(format!("golden::{name}"), move || check(&case).map_err(|error| Failed::from(format!("{error:#}"))))
+    Trial::test(format!("golden::{name}"), move || {
+        check(&case).map_err(|error| Failed::from(format!("{error:#}")))
+    })
 }
 
 fn check(case: &Path) -> Result<()> {
     let profile = Arc::new(Profile::load(&case.join("profile.toml"))?);
     let report = replay(case, &profile)?;
-    for (name, got) in [("report.json", Json.render(&report)), ("report.txt", Text { colour: false }.render(&report))]
+    for (name, got) in
+        [("report.json", Json.render(&report)), ("report.txt", Text { colour: false }.render(&report))]
     {
         compare(&case.join(name), &got)?;
     }
     // The same run again gives the same bytes: nothing depends on addresses or the order of a hash map.
-    ensure!(Json.render(&replay(case, &profile)?) == Json.render(&report), "a second replay gave another report");
+    ensure!(
+        Json.render(&replay(case, &profile)?) == Json.render(&report),
+        "a second replay gave another report"
+    );
     // What was saved shows the same again.
     let saved: Report = serde_json::from_str(&Json.render(&report))?;
     ensure!(saved == report, "the report is another one after it was saved");

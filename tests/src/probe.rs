@@ -76,8 +76,14 @@ impl Probe {
     /// Starts it and waits for nothing.
     fn begin(pid: u32, more: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder for a run")?;
+        // Nothing to judge: the exit code says only whether the run itself went well.
+        let profile = folder.path().join("profile.toml");
+        fs::write(&profile, "name = \"test\"\n").context("failed to write a profile")?;
         let child = Command::new(binary()?)
-            .args(["attach", "--pid", &pid.to_string(), "--inconclusive", "pass", "--out"])
+            .args(["attach", "--pid", &pid.to_string(), "--inconclusive", "pass"])
+            .arg("--profile")
+            .arg(profile)
+            .arg("--out")
             .arg(folder.path().join("run"))
             .args(more)
             .stdin(Stdio::null())

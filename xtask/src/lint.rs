@@ -49,10 +49,11 @@ fn kernel() -> Result<()> {
         "--target",
         "bpfel-unknown-none",
     ]);
-    cargo.args(["-Z", "build-std=core", "--", "-D", "warnings"]);
+    // A directory of its own: many build scripts look at RUSTC_BOOTSTRAP, and in a shared one they and all that
+    // depends on them would be built anew each time we come and go.
+    cargo.args(["-Z", "build-std=core", "--target-dir", "target/kernel-lint", "--", "-D", "warnings"]);
     cargo.env("RUSTC_BOOTSTRAP", "1");
     // The cfg by which aya-ebpf chooses its register layout, as aya-build sets it.
-    cargo.env("AYA_BPF_TARGET_ARCH", std::env::consts::ARCH);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH));
     exec::exec(&mut cargo)
 }

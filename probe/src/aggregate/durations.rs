@@ -122,8 +122,12 @@ impl Durations {
         for bucket in histogram.iter_recorded() {
             seen += bucket.count_since_last_iteration();
             let middle = histogram.median_equivalent(bucket.value_iterated_to());
-            while let Some((_, value)) = open.next_if(|(rank, _)| *rank <= seen) {
-                *value = middle.clamp(self.min_ns, self.max_ns);
+            // The lowest bucket is mostly made of zeros (parts that a request did not have), not of its middle.
+            let value_ns =
+                if middle < LOWEST_NS { self.min_ns } else { middle.clamp(self.min_ns, self.max_ns) };
+            // The last rank is the maximum itself, which is known exactly.
+            while let Some((_, value)) = open.next_if(|(rank, _)| *rank <= seen && *rank < self.count) {
+                *value = value_ns;
             }
         }
         Some(values)
@@ -183,6 +187,12 @@ mod tests {
             let bytes = all.histogram.unwrap().distinct_values() * 4;
             assert!(bytes < limit_bytes, "{resolution:?}: {bytes} bytes");
         }
+    }
+
+    #[test]
+    fn parts_that_are_mostly_zero_read_as_zero() {
+        let part = durations(Resolution::Coarse, [0, 0, 0, 0, 97_000_000]);
+        assert_eq!(part.at_ranks_ns([1, 4, 5]), Some([0, 0, 97_000_000]));
     }
 
     proptest! {

@@ -36,11 +36,11 @@ const MAX_WORD_CHARS: usize = 48;
 const METHODS: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
 
 /// Index of an endpoint in its table.
-pub type EndpointIndex = usize;
+pub(super) type EndpointIndex = usize;
 
 /// The endpoints of a run.
 #[derive(Debug)]
-pub struct EndpointTable {
+pub(super) struct EndpointTable {
     routes: Node,
     names: Vec<String>,
     index_by_name: FxHashMap<String, EndpointIndex>,
@@ -54,7 +54,7 @@ pub struct EndpointTable {
 
 impl EndpointTable {
     /// An empty table that knows the profile's routes.
-    pub fn new(profile: &Profile) -> Self {
+    pub(super) fn new(profile: &Profile) -> Self {
         let mut routes = Node::default();
         for route in &profile.routes {
             routes.insert(&route.segments, route.method.as_deref(), &route.path);
@@ -71,7 +71,7 @@ impl EndpointTable {
     }
 
     /// The endpoint of a request; a new one's index is the number of those before it.
-    pub fn index_of(&mut self, method: &str, path: &str) -> EndpointIndex {
+    pub(super) fn index_of(&mut self, method: &str, path: &str) -> EndpointIndex {
         let path = without_authority(path);
         let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("{method}");
         let mut name = std::mem::take(&mut self.buffer);
@@ -93,12 +93,12 @@ impl EndpointTable {
     }
 
     /// Name of an endpoint.
-    pub fn name(&self, index: EndpointIndex) -> &str {
+    pub(super) fn name(&self, index: EndpointIndex) -> &str {
         self.names.get(index).map_or(OTHER, String::as_str)
     }
 
     /// Distinct names behind [`OTHER`]; [`MAX_FOLDED`] means that many or more.
-    pub fn n_folded(&self) -> usize {
+    pub(super) fn n_folded(&self) -> usize {
         self.folded.len()
     }
 
@@ -149,7 +149,7 @@ impl Node {
             None => self.leaves.push(leaf()),
             Some((Segment::Rest, _)) => self.rest.push(leaf()),
             Some((Segment::Parameter, later)) => {
-                self.parameter.get_or_insert_default().insert(later, method, path)
+                self.parameter.get_or_insert_default().insert(later, method, path);
             }
             Some((Segment::Literal(text), later)) => {
                 self.literals.entry(text.clone()).or_default().insert(later, method, path);

@@ -6,7 +6,7 @@ use crate::profile::Percentile;
 /// The rate is taken over this many whole seconds before the current one.
 const WINDOW_S: u64 = 2;
 /// One second more than the window, for the one that is still running, and one for stragglers of it.
-const N_SLOTS: usize = WINDOW_S as usize + 2;
+const N_SLOTS: u64 = WINDOW_S + 2;
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// A snapshot of a run.
@@ -43,13 +43,13 @@ impl Progress {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RecentRate {
     /// (second, answers in it)
-    slots: [(u64, u64); N_SLOTS],
+    slots: [(u64, u64); N_SLOTS as usize],
 }
 
 impl RecentRate {
     pub(super) fn add(&mut self, ts_ns: u64) {
         let second = ts_ns / NS_PER_S;
-        let slot = &mut self.slots[(second % N_SLOTS as u64) as usize];
+        let slot = &mut self.slots[usize::try_from(second % N_SLOTS).unwrap_or_default()];
         if slot.0 < second {
             *slot = (second, 0);
         }
@@ -80,9 +80,9 @@ mod tests {
                 recent.add(second * NS_PER_S + n);
             }
         }
-        // Seconds 108 and 109.
-        assert_eq!(recent.per_s(110 * NS_PER_S), 108.5);
-        assert_eq!(recent.per_s(111 * NS_PER_S), 54.5);
-        assert_eq!(recent.per_s(120 * NS_PER_S), 0.0, "traffic that stopped has no rate");
+        let is = |now_s, rate: f64| (recent.per_s(now_s * NS_PER_S) - rate).abs() < 1e-9;
+        assert!(is(110, 108.5), "seconds 108 and 109");
+        assert!(is(111, 54.5), "second 109 and nothing");
+        assert!(is(120, 0.0), "traffic that stopped has no rate");
     }
 }

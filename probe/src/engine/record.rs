@@ -85,7 +85,9 @@ impl Writer {
 
     fn line(&mut self, value: &impl Serialize) {
         let Ok(file) = &mut self.state else { return };
-        let written = serde_json::to_writer(&mut *file, value).map_err(io::Error::from).and_then(|()| file.write_all(b"\n"));
+        let written = serde_json::to_writer(&mut *file, value)
+            .map_err(io::Error::from)
+            .and_then(|()| file.write_all(b"\n"));
         if let Err(error) = written {
             // Replacing the buffer tries to flush it once more, which a full disk refuses as well.
             self.state = Err(error);
@@ -105,8 +107,9 @@ pub fn read(path: &Path, each: impl FnMut(Event)) -> anyhow::Result<Summary> {
 fn read_from(source: impl BufRead, mut each: impl FnMut(Event)) -> anyhow::Result<Summary> {
     let mut lines = Lines { source, line: Vec::new(), number: 0 };
     let header = lines.next()?.context("it is empty")?;
-    let header: Header = serde_json::from_slice(header.bytes)
-        .context("line 1: not the header of a recording\nis this a file that `probe attach --record` wrote?")?;
+    let header: Header = serde_json::from_slice(header.bytes).context(
+        "line 1: not the header of a recording\nis this a file that `probe attach --record` wrote?",
+    )?;
     anyhow::ensure!(
         header.schema == SCHEMA,
         "unknown format `{}`, this probe reads `{SCHEMA}`\nread it with the version of probe that wrote it",

@@ -45,7 +45,7 @@ impl ProfileErrors {
 pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let line = before.split(|&byte| byte == b'\n').count();
     // Characters, not bytes: continuation bytes of UTF-8 do not count.
     let column = before[line_start..].iter().filter(|&&byte| byte & 0xc0 != 0x80).count() + 1;
     (line, column)

@@ -84,7 +84,7 @@ impl Profile {
 
 /// SHA-256 of a text, hexadecimal.
 fn sha256_hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

@@ -2,13 +2,13 @@
 //!
 //! Walks the parser's table with its spans instead of using serde, which stops at the first error.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::errors::line_and_column;
-use super::value::{read_level, read_number, type_name};
+use super::value::{read_level, type_name};
 use super::{EndpointPattern, Measure, Metric, Objective, Profile, Route, nearest, sha256_hex};
 
 /// Endpoints told apart when the profile does not say.
@@ -109,15 +109,13 @@ impl Reader {
         };
         self.check_keys(table, &["max"]);
         let Some(max) = table.get("max") else { return DEFAULT_MAX_ENDPOINTS };
-        let number = read_number(max.get_ref()).filter(|_| matches!(max.get_ref(), DeValue::Integer(_)));
-        match number {
-            Some(number) if (1.0..=HIGHEST_MAX_ENDPOINTS as f64).contains(&number) => number as usize,
-            _ => {
-                let range = format!("`max` must be a whole number from 1 to {HIGHEST_MAX_ENDPOINTS}");
-                self.error(max.span().start, range);
-                DEFAULT_MAX_ENDPOINTS
-            }
-        }
+        let number = max.get_ref().as_integer();
+        let number = number.and_then(|number| usize::from_str_radix(number.as_str(), number.radix()).ok());
+        number.filter(|number| (1..=HIGHEST_MAX_ENDPOINTS).contains(number)).unwrap_or_else(|| {
+            let range = format!("`max` must be a whole number from 1 to {HIGHEST_MAX_ENDPOINTS}");
+            self.error(max.span().start, range);
+            DEFAULT_MAX_ENDPOINTS
+        })
     }
 
     fn objectives(&mut self, value: Option<&Value<'_>>, routes: &[Route]) -> Vec<Objective> {
@@ -134,12 +132,12 @@ impl Reader {
             self.error(value.span().start, format!("more than {MAX_OBJECTIVES} objectives"));
             return objectives;
         }
-        let mut ids: BTreeMap<String, ()> = BTreeMap::new();
+        let mut ids = BTreeSet::new();
         for item in items {
             let Some(table) = self.table(item, "objective") else { continue };
             let at = item.span().start;
             let id = self.word(table, "id", at, "the objective");
-            let is_new = id.as_ref().is_none_or(|id| ids.insert(id.clone(), ()).is_none());
+            let is_new = id.as_ref().is_none_or(|id| ids.insert(id.clone()));
             if !is_new {
                 let place = table.get("id").map_or(at, |value| value.span().start);
                 self.error(

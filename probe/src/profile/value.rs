@@ -23,7 +23,7 @@ pub(super) fn read_level(metric: Metric, value: &DeValue<'_>) -> Result<f64, Str
 }
 
 /// A whole or broken number, finite.
-pub(super) fn read_number(value: &DeValue<'_>) -> Option<f64> {
+fn read_number(value: &DeValue<'_>) -> Option<f64> {
     let number = match value {
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok()? as f64,
         DeValue::Float(float) => float.as_str().parse().ok()?,

@@ -110,7 +110,7 @@ mod tests {
             let got = Distribution::from(&stats(&values));
             values.sort_unstable();
             for (percentile, value) in PERCENTILES.iter().zip([got.p50, got.p90, got.p95, got.p99, got.p999]) {
-                let exact = values[percentile.rank(values.len() as u64) as usize - 1] as f64 / NS_PER_S;
+                let exact = values[usize::try_from(percentile.rank(values.len() as u64)).unwrap() - 1] as f64 / NS_PER_S;
                 prop_assert!((value.unwrap() - exact).abs() <= exact * 0.0626 + 1e-12, "{value:?} for {exact}");
             }
         }
@@ -118,7 +118,7 @@ mod tests {
         /// Also what no kernel would write.
         #[test]
         fn any_buckets_are_taken(buckets in prop::collection::vec(any::<(u16, u64)>(), 0..20), min_ns: u64, max_ns: u64) {
-            let stats = SyscallStats { buckets, min_ns, max_ns, ..SyscallStats::default() };
+            let stats = SyscallStats { min_ns, max_ns, buckets, ..SyscallStats::default() };
             let _ = Distribution::from(&stats);
         }
     }

@@ -77,7 +77,7 @@ fn summary() -> Summary {
 #[test]
 fn the_numbers_of_a_report() {
     let report = report();
-    assert_eq!(report.run.duration_s, 10.0);
+    assert_eq!(Some(report.run.duration_s), Some(10.0));
     let endpoint = &report.endpoints[0];
     assert_eq!(
         (endpoint.endpoint.as_str(), endpoint.requests, endpoint.rate_per_s),

@@ -64,8 +64,8 @@ fn unanswered(all: &Endpoint) -> Option<String> {
 fn untimed(all: &Endpoint) -> Option<String> {
     (all.untimed > 0).then(|| {
         format!(
-            "{} of {} requests are counted but not timed, because their arrival was not seen (most often they \
-             came before the attach); attach before the load starts.",
+            "Not timed, but counted: {} of {} requests, because their arrival was not seen (most often it was \
+             before the attach); attach before the load starts.",
             all.untimed, all.requests
         )
     })
@@ -136,7 +136,7 @@ mod tests {
             "No request was seen",
         );
         only(warned(0, |report| report.overall.aborted = 5), "(5 and 0)");
-        only(warned(0, |report| report.overall.untimed = 1), "1 of 100 requests");
+        only(warned(0, |report| report.overall.untimed = 1), "counted: 1 of 100");
         only(warned(0, |report| report.health.lost = Some(3)), "3 events were lost");
         only(
             warned(0, |report| report.accept.listeners[0].overflows = Some(9)),

@@ -21,7 +21,7 @@ struct Binomial {
 impl Binomial {
     /// `p` above 0 and below 1. Time and memory grow with the square root of `n`.
     fn new(n: u64, p: f64) -> Self {
-        let mode = (((n as f64 + 1.0) * p) as u64).min(n);
+        let mode = whole((n as f64 + 1.0) * p).min(n);
         let odds = p / (1.0 - p);
         // Weights relative to the mode's, from the ratio of neighbours: no factorials, no overflow.
         let mut below = Vec::new();
@@ -84,13 +84,13 @@ pub(super) fn order_statistic_ranks(n: u64, share: f64) -> Option<(u64, u64)> {
 /// Values it takes until an interval around the quantile exists: 72 for the 95th percentile, 368 for the 99th.
 pub(super) fn samples_for_quantile(share: f64) -> u64 {
     let rarer = share.max(1.0 - share);
-    (TAIL.ln() / rarer.ln()).ceil() as u64
+    whole((TAIL.ln() / rarer.ln()).ceil())
 }
 
 /// Trials it takes until not one bad outcome among them shows that their share is at most `limit`;
 /// the same number as for the quantile `1 - limit`. With nothing tolerated one trial is a statement.
 pub(super) fn samples_for_share(limit: f64) -> u64 {
-    if limit <= 0.0 || limit >= 1.0 { 1 } else { (TAIL.ln() / (1.0 - limit).ln()).ceil() as u64 }
+    if limit <= 0.0 || limit >= 1.0 { 1 } else { whole((TAIL.ln() / (1.0 - limit).ln()).ceil()) }
 }
 
 /// The share of which `successes` among `n` are a sample (Clopper and Pearson's interval); `n` above 0.
@@ -103,6 +103,15 @@ pub(super) fn share_interval(successes: u64, n: u64) -> (f64, f64) {
     };
     let high = if successes >= n { 1.0 } else { bisect(|p| Binomial::new(n, p).cdf(successes) < TAIL) };
     (low, high)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts, never negative; `as` saturates"
+)]
+const fn whole(value: f64) -> u64 {
+    value as u64
 }
 
 /// The point from 0 to 1 where the condition becomes true.
@@ -168,10 +177,7 @@ mod tests {
     fn millions_are_no_problem() {
         let (low, high) = order_statistic_ranks(10_000_000, 0.99).unwrap();
         // Normal approximation: 9 900 000 ± 1.96 · sqrt(n p q) = ± 617.
-        assert!(
-            (9_899_383i64 - low as i64).abs() <= 2 && (9_900_617i64 - high as i64).abs() <= 2,
-            "{low} {high}"
-        );
+        assert!(low.abs_diff(9_899_383) <= 2 && high.abs_diff(9_900_617) <= 2, "{low} {high}");
     }
 
     proptest! {
@@ -191,7 +197,7 @@ mod tests {
 
         #[test]
         fn shares_hold_their_estimate(n in 1u64..2000, part in 0.0..=1.0f64) {
-            let successes = (n as f64 * part) as u64;
+            let successes = whole(n as f64 * part);
             let (low, high) = share_interval(successes, n);
             let estimate = successes as f64 / n as f64;
             prop_assert!(0.0 <= low && low <= estimate && estimate <= high && high <= 1.0);

@@ -141,7 +141,7 @@ impl Finding {
 
 fn doubt_of_run(run: Confidence) -> Option<String> {
     if !run.is_finished {
-        return Some("the recording has no end: what was lost and how the run ended is unknown".to_owned());
+        return Some("the recording has no end, so that it is unknown what was lost".to_owned());
     }
     (run.loss_ratio > MAX_UNSEEN)
         .then(|| format!("{:.2} % of the events were lost, more than 0.1 %", run.loss_ratio * 100.0))

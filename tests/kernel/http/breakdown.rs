@@ -55,7 +55,8 @@ fn app_time() -> Result<()> {
         let (outcome, log) = exact(&server, &load)?;
         let found = outcome.report.endpoint("GET /sleep")?;
         adds_up(&found)?;
-        ensure!(found.breakdown.app_s.smallest()? >= 0.0499, "{:?}", found.breakdown.app_s);
+        // libuv's timers count whole milliseconds from the begin of the loop's turn: one may end early.
+        ensure!(found.breakdown.app_s.smallest()? >= 0.0489, "{:?}", found.breakdown.app_s);
         agrees("app time of a sleep", CLIENT, 0.050, found.breakdown.app_s.p50)?;
         let client = log.latencies("GET /sleep");
         agrees("latency of a sleep", CLIENT, client[client.len() / 2], found.latency_s.p50)?;
@@ -115,9 +116,10 @@ fn slow_reader() -> Result<()> {
         adds_up(&found)?;
         ensure!((found.requests, found.bytes_out) == (1, reply.bytes), "{found:?}, {} received", reply.bytes);
         let write = found.breakdown.write_s.largest()?;
-        ensure!((0.29..=done).contains(&write), "write {write} s, client done after {done} s");
         let whole = found.latency_s.largest()?;
-        ensure!(whole <= done && whole >= write, "latency {whole} s, client {done} s");
+        ensure!((0.3..=done).contains(&whole), "latency {whole} s, client {done} s");
+        // What is left is the making of the body.
+        ensure!((0.2..=whole).contains(&write), "write {write} s of {whole} s");
     }
     Ok(())
 }

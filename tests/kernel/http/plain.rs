@@ -21,7 +21,8 @@ fn python_threads() -> Result<()> {
     let (server, _) = python_http_server(false)?;
     let (outcome, _, wire) = captured(&server, &Load::fast(server.addr(), 8, 1_000, mix()))?;
     agrees_with_wire("http.server, 8 kept", &outcome.report, &wire, ("GET /one", "GET /one"))?;
-    exact(&server, &Load::fast(server.addr(), 8, 400, mix()).fresh())?;
+    // Its accept queue holds five; with more at a time the clients' second tries would be what is measured.
+    exact(&server, &Load::fast(server.addr(), 4, 400, mix()).fresh())?;
     Ok(())
 }
 

@@ -48,6 +48,13 @@ pub(super) fn run(
             &format!("{}s", options.seconds),
         ])
         .args(["--stop-timeout", &STOP_SECONDS.to_string()])
+        // Brisker than people are, so that the few seconds hold enough requests to judge percentiles by.
+        .envs([
+            ("LOAD_THINK_MIN", "0.1"),
+            ("LOAD_THINK_MAX", "0.8"),
+            ("LOAD_UPLOAD_MIN", "0.5"),
+            ("LOAD_UPLOAD_MAX", "1.5"),
+        ])
         .env("DOC_CORPUS", &ready.corpus)
         .env("LOCUST_COUNTS", &counts)
         .env("TMPDIR", scratch.path())
@@ -73,6 +80,7 @@ pub(super) fn run(
         sleep(exec::POLL);
     };
     if !counts.exists() {
+        stop::check()?;
         bail!("failed to run the load: locust ended with {status}\n{}", exec::tail(&log_path, 20));
     }
     if status.code() == Some(SOME_FAILED) {

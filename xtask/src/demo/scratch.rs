@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+const PREFIX: &str = "probe-demo-";
+
 pub(super) struct Scratch {
     dir: PathBuf,
 }
 
 impl Scratch {
     pub(super) fn new() -> Result<Self> {
-        let dir = std::env::temp_dir().join(format!("probe-demo-{}", std::process::id()));
+        sweep();
+        let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
         // Not recursive: a directory that somebody else put there is an error, not ours to use and to remove.
         let made = DirBuilder::new().mode(0o700).create(&dir);
         made.with_context(|| format!("failed to create `{}`\nremove it if it is left over", dir.display()))?;
@@ -25,6 +28,18 @@ impl Scratch {
 
     pub(super) fn path(&self) -> &Path {
         &self.dir
+    }
+}
+
+/// Removes what demos left that were killed: their names hold the number of a process that is gone.
+fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

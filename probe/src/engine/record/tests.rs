@@ -34,7 +34,9 @@ fn refusal(text: &[u8]) -> String {
 fn recorded(events: &[Event], summary: Option<&Summary>, cut: usize) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(folder.path(), &header()).unwrap();
-    events.iter().for_each(|event| writer.event(event));
+    for event in events {
+        writer.event(event);
+    }
     match summary {
         Some(summary) => writer.finish(summary).unwrap(),
         None => drop(writer),

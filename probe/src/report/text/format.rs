@@ -46,9 +46,8 @@ pub(super) fn three_digits(value: f64) -> String {
 
 /// A ratio as percent.
 pub(super) fn percent(ratio: f64) -> String {
-    let value = ratio * 100.0;
-    let decimals = if value == value.round() { 0 } else { 2 };
-    format!("{value:.decimals$} %")
+    let text = format!("{:.2}", ratio * 100.0);
+    format!("{} %", text.strip_suffix(".00").unwrap_or(&text))
 }
 
 /// Bytes in powers of 1024.
@@ -117,6 +116,14 @@ pub(super) fn shorten(text: &str, width: usize) -> String {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(skip)).take(width).collect()
 }
 
+/// A blank at which [`wrap`] does not break; foreign text cannot hold it after [`plain`].
+const GLUE: char = '\u{a0}';
+
+/// Keeps a number and its unit on one line.
+pub(super) fn glued(text: &str) -> String {
+    text.replace(' ', &GLUE.to_string())
+}
+
 /// Breaks text into lines of at most `width` columns, all but the first indented. Words that are too long
 /// for a line are cut.
 pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
@@ -145,7 +152,7 @@ pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
         out.push_str(rest);
         column += rest.chars().count();
     }
-    out
+    out.replace(GLUE, " ")
 }
 
 #[cfg(test)]
@@ -195,6 +202,7 @@ mod tests {
     fn lines_break_between_words() {
         assert_eq!(wrap("one two three", 8, 2), "one two\n  three");
         assert_eq!(wrap("abcdefghij k", 4, 1), "abcd\n efg\n hij\n k");
+        assert_eq!(wrap(&format!("about {}", glued("12 ms")), 9, 0), "about\n12 ms");
     }
 
     proptest! {

@@ -48,29 +48,25 @@ impl Renderer for Text {
 
 /// The verdict and what made it.
 fn verdict_line(report: &Report) -> String {
-    let verdict = report.verdict.to_string().to_uppercase();
-    let total = report.objectives.len();
-    if total == 0 {
-        return format!("{verdict}  nothing was judged: the profile has no objectives");
+    let word = report.verdict.to_string().to_uppercase();
+    let all = count(report.objectives.len() as u64, "verdict");
+    if report.objectives.is_empty() {
+        return format!("{word}  nothing was judged: the profile has no objectives");
     }
-    let decisive: Vec<String> = report
-        .objectives
-        .iter()
-        .filter(|judgement| judgement.verdict == report.verdict)
-        .map(|judgement| plain(&judgement.id))
-        .collect();
     if report.verdict == Verdict::Pass {
-        return format!("{verdict}  all {} met their targets", count(total as u64, "objective"));
+        return format!("{word}  all of {all}");
     }
-    let what = match report.verdict {
-        Verdict::Fail => "over the limit",
-        Verdict::Warn => "over the target",
-        _ => "not judged",
-    };
-    let mut ids = decisive.clone();
+    let of = |verdict| report.objectives.iter().filter(move |judgement| judgement.verdict == verdict);
+    // A wildcard objective may be decisive at several endpoints.
+    let mut ids: Vec<String> = of(report.verdict).map(|judgement| plain(&judgement.id)).collect();
+    let n_decisive = ids.len();
     ids.dedup();
-    let head = format!("{verdict}  {} of {} {what}: ", decisive.len(), count(total as u64, "objective"));
-    wrap(&format!("{head}{}", ids.join(", ")), WIDTH, 2)
+    let mut line = format!("{word}  {n_decisive} of {all}: {}", ids.join(", "));
+    let n_open = of(Verdict::Inconclusive).count();
+    if report.verdict == Verdict::Fail && n_open > 0 {
+        let _ = write!(line, "; {n_open} inconclusive");
+    }
+    wrap(&line, WIDTH, 2)
 }
 
 /// Colours the verdict at the beginning of each line that has one; nothing else in the report begins a line

@@ -1,11 +1,13 @@
 //! The sections of the report for people, in their order. An empty one is left out.
 
+use std::fmt::Write as _;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::WIDTH;
 use super::format::{
-    NONE, bytes, count, integer, maybe_seconds, percent, plain, quantity, seconds, shorten, three_digits,
-    wrap,
+    NONE, bytes, count, glued, integer, maybe_seconds, percent, plain, quantity, seconds, shorten,
+    three_digits, wrap,
 };
 use crate::event::EndedBy;
 use crate::report::model::{Breakdown, Distribution, Endpoint, Report};
@@ -33,10 +35,8 @@ pub(super) fn header(report: &Report) -> String {
     });
     let lines = [
         ("target", format!("pid {}{processes}: {}", run.target.pid, plain(&run.target.cmdline))),
-        (
-            "run",
-            format!("{}, {} from {}{ended}", plain(&run.id), seconds(run.duration_s), plain(&run.started_at)),
-        ),
+        ("time", format!("{} from {}{ended}", seconds(run.duration_s), plain(&run.started_at))),
+        ("run", plain(&run.id)),
         ("host", format!("{}, Linux {}", plain(&run.host), plain(&run.kernel))),
         (
             "profile",
@@ -47,7 +47,7 @@ pub(super) fn header(report: &Report) -> String {
             ),
         ),
     ];
-    lines.iter().map(|(name, value)| wrap(&format!("{name:<8} {value}"), WIDTH, 9) + "\n").collect()
+    lines.iter().map(|(name, value)| field(name, value)).collect()
 }
 
 /// The verdicts with their evidence.
@@ -67,10 +67,11 @@ pub(super) fn objectives(report: &Report) -> String {
     let mut out = format!("{:VERDICT_WIDTH$}  {}\n", "VERDICTS", lines.next().unwrap_or_default());
     for (judgement, line) in report.objectives.iter().zip(lines) {
         let verdict = judgement.verdict.to_string().to_uppercase();
-        out += &format!("{verdict:VERDICT_WIDTH$}  {line}\n");
-        let evidence = format!("{:VERDICT_WIDTH$}  {}", "", evidence(judgement));
-        // A leading blank is a word to the wrapper; indent and first line are the same.
-        out += &wrap_indented(evidence.trim_start(), VERDICT_WIDTH + GAP);
+        let _ = writeln!(out, "{verdict:VERDICT_WIDTH$}  {line}");
+        out += &indented(&evidence(judgement));
+        if let Some(reason) = &judgement.reason {
+            out += &indented(&format!("not judged: {}", plain(reason)));
+        }
     }
     out
 }
@@ -85,21 +86,24 @@ fn margin(judgement: &Judgement) -> String {
 }
 
 fn evidence(judgement: &Judgement) -> String {
-    let mut text = format!("{} of {}", plain(&judgement.metric), plain(&judgement.subject));
-    text += &format!(", {}", count(judgement.samples, "request"));
-    if let Some((low, high)) = judgement.interval {
-        let (low, high) = (quantity(low, judgement.unit), quantity(high, judgement.unit));
-        text += &format!(", 95 % sure: {low} to {high}");
-    }
-    match &judgement.reason {
-        Some(reason) => format!("{text}: {}", plain(reason)),
-        None => text,
-    }
+    let interval = judgement.interval.map(|(low, high)| {
+        let end = |value| glued(&quantity(value, judgement.unit));
+        format!(", {} interval {} to {}", glued("95 %"), end(low), end(high))
+    });
+    format!(
+        "{} of {}, {}{}",
+        plain(&judgement.metric),
+        plain(&judgement.subject),
+        count(judgement.samples, "request"),
+        interval.unwrap_or_default()
+    )
 }
 
-fn wrap_indented(text: &str, indent: usize) -> String {
+/// Below the objectives' ids.
+fn indented(text: &str) -> String {
+    let indent = VERDICT_WIDTH + GAP;
     let pad = " ".repeat(indent);
-    wrap(text, WIDTH - indent, 0).lines().map(|line| format!("{pad}{line}\n")).collect()
+    wrap(text, WIDTH - indent, 0).lines().flat_map(|line| [&pad, line, "\n"]).collect()
 }
 
 /// The numbers of each endpoint.
@@ -149,7 +153,7 @@ pub(super) fn breakdown(report: &Report) -> String {
             part(write_s),
         ]
     });
-    let table = table(&["p95, share", "accept q.", "receive q.", "read", "app", "write"], rows, WIDTH);
+    let table = table(&["endpoint", "accept q.", "receive q.", "read", "app", "write"], rows, WIDTH);
     format!("WHERE THE TIME GOES (p95 of each part, and its share of all the time)\n{table}")
 }
 
@@ -205,29 +209,25 @@ pub(super) fn syscalls(report: &Report) -> String {
 /// How well it could be seen, and what that cost.
 pub(super) fn health(report: &Report) -> String {
     let health = &report.health;
-    let unknown = || "unknown".to_owned();
-    let ratio =
-        |ratio: Option<f64>| ratio.map_or_else(unknown, |ratio| format!("{} of a core", percent(ratio)));
     let lost = match (health.lost, health.loss_ratio) {
         (Some(0), _) => "none lost".to_owned(),
-        (Some(lost), Some(ratio)) => format!("{lost} lost ({})", percent(ratio)),
+        (Some(lost), Some(ratio)) => format!("{lost} lost ({})", glued(&percent(ratio))),
         _ => "losses unknown".to_owned(),
     };
     let causes: Vec<String> =
         health.lost_by_cause.iter().map(|(cause, lost)| format!("{} {lost}", plain(cause))).collect();
     let causes = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(", ")) };
-    let rss = health.agent_rss_bytes.map_or_else(unknown, bytes);
-    let lines = [
-        format!("events   {}, {lost}{causes}", health.events),
-        format!(
-            "cost     kernel programs {}, agent {} and {rss}, attach {}",
-            ratio(health.bpf_cpu_ratio),
-            ratio(health.agent_cpu_ratio),
-            health.attach_s.map_or_else(unknown, seconds)
-        ),
+    let of_a_core = |what, ratio: f64| format!("{what} {} of a core", glued(&percent(ratio)));
+    let costs = [
+        health.bpf_cpu_ratio.map(|ratio| of_a_core("kernel programs", ratio)),
+        health.agent_cpu_ratio.map(|ratio| of_a_core("agent", ratio)),
+        health.agent_rss_bytes.map(|rss| format!("memory {}", glued(&bytes(rss)))),
+        health.attach_s.map(|attach| format!("attach {}", glued(&seconds(attach)))),
     ];
-    let lines: String = lines.iter().map(|line| wrap_columns(line)).collect();
-    format!("HEALTH\n{lines}")
+    let costs: Vec<String> = costs.into_iter().flatten().collect();
+    let costs = if costs.is_empty() { "unknown".to_owned() } else { costs.join(", ") };
+    let events = field("events", &format!("{}, {lost}{causes}", health.events));
+    format!("HEALTH\n{events}{}", field("cost", &costs))
 }
 
 /// What could not be seen.
@@ -250,12 +250,9 @@ fn list(title: &str, items: impl Iterator<Item = String>) -> String {
     if items.is_empty() { items } else { format!("{title}\n{items}") }
 }
 
-/// Lines whose first word is padded to a column of its own: later lines begin below the second.
-fn wrap_columns(line: &str) -> String {
-    let (name, value) = line.split_at(line.find(' ').unwrap_or(line.len()));
-    let indent = 9;
-    let wrapped = wrap_indented(value.trim_start(), indent);
-    format!("{name:<indent$}{}", wrapped.get(indent..).unwrap_or_default())
+/// A name and its value, later lines below the value.
+fn field(name: &str, value: &str) -> String {
+    wrap(&format!("{name:<8} {value}"), WIDTH, 9) + "\n"
 }
 
 /// A table without lines: names to the left, numbers to the right, names shortened so that it fits.

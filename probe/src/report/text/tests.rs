@@ -10,10 +10,10 @@ fn text(report: &Report) -> String {
 #[test]
 fn the_verdict_is_the_first_and_the_last_line() {
     let text = text(&report());
-    let line = "PASS  all 1 objective met their targets";
+    let line = "PASS  all of 1 verdict";
     assert_eq!(text.lines().next(), Some(line));
     assert_eq!(text.lines().last(), Some(line));
-    assert!(text.contains("p95 of GET /a") || text.contains("latency.p95 of all endpoints, 100 requests"));
+    assert!(text.contains("latency.p95 of all endpoints, 100 requests, 95 % interval"));
 }
 
 #[test]

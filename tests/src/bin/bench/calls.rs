@@ -132,7 +132,12 @@ pub(crate) fn measure(rounds: usize) -> Result<Vec<Row>> {
             measured.end()?;
             idle.end()?;
         }
-        rows.push(Row { call, bare_ns: median(bare), other_traced_ns: median(other), traced_ns: median(traced) });
+        rows.push(Row {
+            call,
+            bare_ns: median(bare),
+            other_traced_ns: median(other),
+            traced_ns: median(traced),
+        });
     }
     Ok(rows)
 }

@@ -76,7 +76,8 @@ pub(crate) fn measure(rounds: usize) -> Result<Vec<Row>> {
     let server = Uvicorn::new("uvloop", "httptools").start()?;
     let mut rows = Vec::new();
     for (name, connections, think, requests) in LOADS {
-        let load = Load::fast(server.addr(), connections, requests, vec![Request::get("/hello")]).thinking(think);
+        let load =
+            Load::fast(server.addr(), connections, requests, vec![Request::get("/hello")]).thinking(think);
         run(&server, &load)?; // Warms up: imports, caches, the branch predictor.
         let (mut off, mut on, mut reports) = (Vec::new(), Vec::new(), Vec::new());
         for round in 1..=rounds {
