@@ -32,7 +32,7 @@ offsets! {
     socket_sk: "socket"."sk",
     socket_type: "socket"."type",
     skc_family: "sock_common"."skc_family",
-    skc_num: "sock_common"."skc_num",
+    inet_sport: "inet_sock"."inet_sport",
     skc_state: "sock_common"."skc_state",
     sk_ack_backlog: "sock"."sk_ack_backlog",
     tcp_copied_seq: "tcp_sock"."copied_seq",

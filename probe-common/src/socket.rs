@@ -20,9 +20,10 @@ pub const MAX_IOVECS: usize = 8;
 
 /// The connection's local port is one on which the traced tree listens.
 pub const CONN_SERVER: u32 = 1 << 0;
-/// The socket is in non-blocking mode (`O_NONBLOCK` when last looked at).
+/// The socket is in non-blocking mode (`O_NONBLOCK`, when last looked at).
 pub const CONN_NONBLOCK: u32 = 1 << 1;
-/// The mode is known.
+/// The mode has been looked at: at the first read and at every write. (At the return of accept it is too
+/// early: asyncio sets it afterwards.)
 pub const CONN_MODE_KNOWN: u32 = 1 << 2;
 /// `accept` returned this connection while we watched.
 pub const CONN_ACCEPTED: u32 = 1 << 3;
@@ -172,13 +173,11 @@ pub enum Mode {
     Blocking = 0,
     /// `O_NONBLOCK` or `MSG_DONTWAIT`.
     Nonblocking = 1,
-    /// Not known: the connection is older than the attach and has only been read from.
-    Unknown = 2,
 }
 
 impl Mode {
     /// Every mode, in index order.
-    pub const ALL: &[Self] = &[Self::Blocking, Self::Nonblocking, Self::Unknown];
+    pub const ALL: &[Self] = &[Self::Blocking, Self::Nonblocking];
 }
 
 /// Number of [`OpStats`]: op × role × mode.

@@ -269,7 +269,7 @@ pub struct SyscallStats {
     pub op: String,
     /// `server` or `client`.
     pub role: String,
-    /// `blocking`, `nonblocking` or `unknown`.
+    /// `blocking` or `nonblocking`.
     pub mode: String,
     /// Calls that returned.
     pub calls: u64,

@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use aya::programs::ProgramError;
 use probe_tests::{host, probe, wait};
 
 /// A server that runs until it is dropped.
@@ -139,8 +140,18 @@ impl Kernel {
 
 /// Ids of the programs that the kernel holds.
 pub(crate) fn loaded() -> Result<BTreeSet<u32>> {
-    // One that is freed while it is looked at is none.
-    Ok(aya::programs::loaded_programs().filter_map(|program| Some(program.ok()?.id())).collect())
+    let mut ids = BTreeSet::new();
+    for program in aya::programs::loaded_programs() {
+        match program {
+            Ok(program) => {
+                ids.insert(program.id());
+            }
+            // It was freed while it was looked at.
+            Err(ProgramError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context("failed to list the loaded programs"),
+        }
+    }
+    Ok(ids)
 }
 
 /// Ids of the programs that processes hold.

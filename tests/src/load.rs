@@ -5,6 +5,10 @@ use std::{
     collections::BTreeMap,
     io::{ErrorKind, Read as _, Write as _},
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,6 +39,19 @@ pub struct Load {
     pub think: Duration,
     /// Sent in turn.
     pub mix: Vec<Request>,
+    answered: Counter,
+}
+
+/// A count that another thread can watch.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// Its value now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What happened.
@@ -119,7 +136,15 @@ impl Load {
     /// `requests` GETs over `connections` kept connections, as fast as the server answers.
     #[must_use]
     pub fn fast(addr: SocketAddr, connections: usize, requests: usize, mix: Vec<Request>) -> Self {
-        Self { addr, connections, requests, keep_alive: true, think: Duration::ZERO, mix }
+        Self {
+            addr,
+            connections,
+            requests,
+            keep_alive: true,
+            think: Duration::ZERO,
+            mix,
+            answered: Counter::default(),
+        }
     }
 
     /// The same with a connection for each request.
@@ -132,6 +157,12 @@ impl Load {
     #[must_use]
     pub fn thinking(self, think: Duration) -> Self {
         Self { think, ..self }
+    }
+
+    /// How many responses have come while it runs.
+    #[must_use]
+    pub fn counter(&self) -> Counter {
+        self.answered.clone()
     }
 
     /// Sends everything and reads every response.
@@ -276,6 +307,7 @@ impl Run<'_> {
                 sent: slot.written as u64,
                 received: reply.bytes,
             });
+            self.load.answered.0.fetch_add(1, Ordering::Relaxed);
             if reply.close || !self.load.keep_alive {
                 slot.stream = None;
             }

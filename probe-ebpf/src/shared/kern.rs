@@ -17,7 +17,7 @@ static KERN: KernOffsets = KernOffsets {
     socket_sk: 0,
     socket_type: 0,
     skc_family: 0,
-    skc_num: 0,
+    inet_sport: 0,
     skc_state: 0,
     sk_ack_backlog: 0,
     tcp_copied_seq: 0,
@@ -100,10 +100,10 @@ pub(crate) fn tcp_sock_of_fd(fd: u64) -> Option<Sock> {
     Some(Sock { sk, nonblock: flags & O_NONBLOCK != 0 })
 }
 
-/// Local port of a socket, host order.
+/// Local port of a socket, host order. (`skc_num` would be cheaper by nothing, and is 0 once TCP has closed.)
 #[inline(always)]
 pub(crate) fn local_port(sk: u64) -> Option<u16> {
-    read(sk + offset!(skc_num))
+    read(sk + offset!(inet_sport)).map(u16::from_be)
 }
 
 /// TCP state of a socket.

@@ -14,13 +14,12 @@ use crate::{
     shared::{
         emit::emit,
         fdio::{Buffer, Call},
-        kern,
+        kern::{self, Sock},
     },
 };
 
 /// include/linux/socket.h
 const MSG_PEEK: u64 = 0x02;
-const MSG_DONTWAIT: u64 = 0x40;
 
 /// accept, accept4: `call.fd` is the listener, the return value the new descriptor.
 #[inline(always)]
@@ -40,9 +39,6 @@ pub(crate) fn accept(ctx: &RawTracePointContext, call: &Call) -> Option<i32> {
     // SAFETY: a valid map value; a racing segment writes other fields.
     let conn = unsafe { &mut *conn };
     conn.flags |= CONN_ACCEPTED | CONN_SERVER;
-    if accepted.nonblock {
-        conn.flags |= CONN_NONBLOCK | CONN_MODE_KNOWN;
-    }
     emit(&AcceptRaw {
         header: process::header(ctx, Kind::Accept, call.ts_ns),
         conn: conn.id,
@@ -63,23 +59,22 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
     // SAFETY: a valid map value that only this thread writes while it is in the kernel.
     let (sock, arrival_ns, acked_ns) =
         unsafe { ((*call.thread).sock, (*call.thread).arrival_ns, (*call.thread).acked_ns) };
-    let sk = if sock != 0 {
-        sock
-    } else if call.ret > 0 {
-        // Bytes that came from no TCP stream: a file, a pipe, an event descriptor.
+    if sock == 0 {
+        if call.ret <= 0 {
+            let found = kern::tcp_sock_of_fd(call.fd)?;
+            stats::count(call, Op::Recv, stats::role_and_mode(flags_of(found)?, flags), true);
+        }
+        // Else bytes that came from no TCP stream: a file, a pipe, an event descriptor.
         return None;
-    } else {
-        kern::tcp_sock_of_fd(call.fd)?.sk
-    };
-    let conn = conns::get_or_add(sk, 0)?;
-    // SAFETY: a valid map value; fields are read once, and a concurrent writer changes whole words.
-    let conn = unsafe { &*conn };
-    let (role, mut mode) = stats::role_and_mode(conn.flags);
-    if flags & MSG_DONTWAIT != 0 {
-        mode = Mode::Nonblocking;
     }
-    stats::count(call, Op::Recv, (role, mode), true);
-    if call.ret <= 0 || conn.flags & CONN_SERVER == 0 {
+    // SAFETY: a valid map value; a racing segment writes other fields.
+    let conn = unsafe { &mut *conns::get_or_add(sock, 0)? };
+    if conn.flags & CONN_MODE_KNOWN == 0 {
+        let nonblock = kern::tcp_sock_of_fd(call.fd)?.nonblock;
+        conn.flags |= CONN_MODE_KNOWN | if nonblock { CONN_NONBLOCK } else { 0 };
+    }
+    stats::count(call, Op::Recv, stats::role_and_mode(conn.flags, flags), true);
+    if conn.flags & CONN_SERVER == 0 {
         return None;
     }
     let head = data_head(ctx, call, Kind::Recv, conn, arrival_ns, acked_ns);
@@ -91,24 +86,30 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
 #[inline(always)]
 pub(crate) fn send(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flags: u64) -> Option<i32> {
     let sock = kern::tcp_sock_of_fd(call.fd)?;
-    let conn = conns::get_or_add(sock.sk, 0)?;
+    if call.ret <= 0 {
+        stats::count(call, Op::Send, stats::role_and_mode(flags_of(sock)?, flags), true);
+        return None;
+    }
     // SAFETY: a valid map value; a racing segment writes other fields.
-    let conn = unsafe { &mut *conn };
+    let conn = unsafe { &mut *conns::get_or_add(sock.sk, 0)? };
     let mode = if sock.nonblock { CONN_NONBLOCK } else { 0 } | CONN_MODE_KNOWN;
     if conn.flags & (CONN_NONBLOCK | CONN_MODE_KNOWN) != mode {
         conn.flags = conn.flags & !CONN_NONBLOCK | mode;
     }
-    let (role, mut mode) = stats::role_and_mode(conn.flags);
-    if flags & MSG_DONTWAIT != 0 {
-        mode = Mode::Nonblocking;
-    }
-    stats::count(call, Op::Send, (role, mode), true);
-    if call.ret <= 0 || conn.flags & CONN_SERVER == 0 {
+    stats::count(call, Op::Send, stats::role_and_mode(conn.flags, flags), true);
+    if conn.flags & CONN_SERVER == 0 {
         return None;
     }
     let head = data_head(ctx, call, Kind::Send, conn, 0, 0);
     capture::emit_send(head, buffer);
     Some(0)
+}
+
+/// `CONN_*` bits of a socket that may be closed already, and then is not taken up any more.
+#[inline(always)]
+fn flags_of(sock: Sock) -> Option<u32> {
+    let server = if conns::is_listening(kern::local_port(sock.sk)?) { CONN_SERVER } else { 0 };
+    Some(server | if sock.nonblock { CONN_NONBLOCK } else { 0 })
 }
 
 #[inline(always)]

@@ -3,7 +3,7 @@
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use probe_common::{
     hist::{N_BUCKETS, bucket_of},
-    socket::{CONN_MODE_KNOWN, CONN_NONBLOCK, CONN_SERVER, Mode, N_OP_STATS, Op, OpStats, Role, op_index},
+    socket::{CONN_NONBLOCK, CONN_SERVER, Mode, N_OP_STATS, Op, OpStats, Role, op_index},
 };
 
 use crate::shared::{bounds::opaque, fdio::Call};
@@ -15,17 +15,14 @@ static OP_STATS: PerCpuArray<OpStats> = PerCpuArray::with_max_entries(N_OP_STATS
 /// `EAGAIN` (include/uapi/asm-generic/errno-base.h).
 const EAGAIN: i64 = 11;
 
-/// Role and mode that a connection's flags tell.
+/// include/linux/socket.h
+const MSG_DONTWAIT: u64 = 0x40;
+
+/// Role and mode that a connection's flags and a call's `MSG_*` flags tell.
 #[inline(always)]
-pub(crate) fn role_and_mode(flags: u32) -> (Role, Mode) {
+pub(crate) fn role_and_mode(flags: u32, message_flags: u64) -> (Role, Mode) {
     let role = if flags & CONN_SERVER != 0 { Role::Server } else { Role::Client };
-    let mode = if flags & CONN_MODE_KNOWN == 0 {
-        Mode::Unknown
-    } else if flags & CONN_NONBLOCK != 0 {
-        Mode::Nonblocking
-    } else {
-        Mode::Blocking
-    };
+    let mode = if flags & CONN_NONBLOCK != 0 || message_flags & MSG_DONTWAIT != 0 { Mode::Nonblocking } else { Mode::Blocking };
     (role, mode)
 }
 

@@ -143,7 +143,9 @@ mod tests {
 
     #[test]
     fn ring_sizes() {
-        for (text, ok) in [("1", true), ("16", true), ("0", false), ("3", false), ("2048", false), ("x", false)] {
+        for (text, ok) in
+            [("1", true), ("16", true), ("0", false), ("3", false), ("2048", false), ("x", false)]
+        {
             assert_eq!(parse_ring_mib(text).is_ok(), ok, "{text}");
         }
     }

@@ -55,7 +55,8 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
 
     out.keep();
     save(out.path(), &Text { colour: false }.render(&report), &Json.render(&report), &profile.text);
-    print_report(&Text { colour: is_colour_wanted() }.render(&report)).context("failed to write the report to `stdout`")?;
+    print_report(&Text { colour: is_colour_wanted() }.render(&report))
+        .context("failed to write the report to `stdout`")?;
     Ok(outcome(report.verdict, args.inconclusive))
 }
 
@@ -72,7 +73,9 @@ fn check_host(btf: &Path) -> anyhow::Result<()> {
     for gap in prerequisites(&host) {
         match gap.severity {
             Severity::Blocks => problems.push(Problem { what: gap.what, remedy: gap.remedy }),
-            Severity::Degrades => tracing::warn!(consequence = %gap.consequence, remedy = %gap.remedy, "{}", gap.what),
+            Severity::Degrades => {
+                tracing::warn!(consequence = %gap.consequence, remedy = %gap.remedy, "{}", gap.what)
+            }
             Severity::Info => tracing::debug!(consequence = %gap.consequence, "{}", gap.what),
         }
     }

@@ -29,7 +29,8 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<Outcome> {
     // A try that must fail would only say the same in worse words.
     let hooks = if blocked { Ok(Vec::new()) } else { try_hooks(args) };
     let target = args.target.is_given().then(|| {
-        resolve(&args.target).map(|roots| facts::gather(&roots.iter().map(|root| root.pid).collect::<Vec<_>>()))
+        resolve(&args.target)
+            .map(|roots| facts::gather(&roots.iter().map(|root| root.pid).collect::<Vec<_>>()))
     });
     let (page, can_attach) = page(&host, &gaps, hooks.as_deref(), target.as_ref());
     print_report(&page).context("failed to write to `stdout`")?;
@@ -59,8 +60,13 @@ fn page(
     page.text.push('\n');
     let verdict = match (page.n_blocking, page.n_degrading) {
         (0, 0) => "attach can work here, and nothing is missing".to_owned(),
-        (0, n) => format!("attach can work here, {n} {} less than it could", if n == 1 { "thing" } else { "things" }),
-        (n, _) => format!("attach cannot work here: {n} {} in the way", if n == 1 { "thing" } else { "things" }),
+        (0, n) => format!(
+            "attach can work here, {n} {} less than it could",
+            if n == 1 { "thing" } else { "things" }
+        ),
+        (n, _) => {
+            format!("attach cannot work here: {n} {} in the way", if n == 1 { "thing" } else { "things" })
+        }
     };
     page.wrapped("", 0, &verdict);
     (page.text, page.n_blocking == 0)
@@ -90,7 +96,9 @@ impl Page {
         }
         match host.lockdown {
             Some(Lockdown::None) => self.fact("lockdown", "off"),
-            Some(Lockdown::Integrity) => self.fact("lockdown", "integrity: reading is allowed, all that is needed"),
+            Some(Lockdown::Integrity) => {
+                self.fact("lockdown", "integrity: reading is allowed, all that is needed")
+            }
             Some(Lockdown::Confidentiality) | None => {}
         }
         let sysctls = [
@@ -101,7 +109,11 @@ impl Page {
         let known: Vec<String> =
             sysctls.iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}"))).collect();
         if !known.is_empty() {
-            self.line("info", "settings", &format!("{}; no hindrance with the capabilities", known.join(" ")));
+            self.line(
+                "info",
+                "settings",
+                &format!("{}; no hindrance with the capabilities", known.join(" ")),
+            );
         }
         if !host.container_hints.is_empty() {
             self.line("info", "container", &host.container_hints.join(", "));
@@ -121,7 +133,9 @@ impl Page {
                     severity: Severity::Blocks,
                     what: format!("{error:#}"),
                     consequence: "no hook can be tried".to_owned(),
-                    remedy: "see what is in the way above; else the kernel and this build do not fit together".to_owned(),
+                    remedy:
+                        "see what is in the way above; else the kernel and this build do not fit together"
+                            .to_owned(),
                 });
             }
         };
@@ -145,7 +159,10 @@ impl Page {
         self.fact("tree", &format!("{} processes, {} threads", facts.processes.len(), facts.n_threads));
         for listener in &facts.listeners {
             let pids = listener.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
-            self.fact("listens on", &format!("{}, held by {pids}", std::net::SocketAddr::new(listener.addr, listener.port)));
+            self.fact(
+                "listens on",
+                &format!("{}, held by {pids}", std::net::SocketAddr::new(listener.addr, listener.port)),
+            );
         }
         for library in &facts.sqlite_libraries {
             self.fact("SQLite", library);
@@ -258,7 +275,10 @@ fn target_gaps(facts: &Facts) -> Vec<Gap> {
     }
     if !facts.unreadable.is_empty() {
         degrades(
-            format!("descriptors and libraries of {} of its processes cannot be read", facts.unreadable.len()),
+            format!(
+                "descriptors and libraries of {} of its processes cannot be read",
+                facts.unreadable.len()
+            ),
             "their listeners, TLS and SQLite are not known here",
             "run probe with sudo",
         );
@@ -285,7 +305,8 @@ fn target_gaps(facts: &Facts) -> Vec<Gap> {
             severity: Severity::Info,
             what: format!("a TLS library is loaded: {names}"),
             consequence: "if the target itself serves https, its requests cannot be read".to_owned(),
-            remedy: "serve plain http behind a proxy that ends TLS, as uvicorn is usually deployed".to_owned(),
+            remedy: "serve plain http behind a proxy that ends TLS, as uvicorn is usually deployed"
+                .to_owned(),
         });
     }
     gaps.push(Gap {

@@ -40,7 +40,8 @@ fn hook(result: Result<(), String>) -> HookResult {
 fn facts() -> Facts {
     Facts {
         pid: 4242,
-        cmdline: "python3 -m uvicorn app:app --host 0.0.0.0 --port 8000 --workers 4 --log-level warning".to_owned(),
+        cmdline: "python3 -m uvicorn app:app --host 0.0.0.0 --port 8000 --workers 4 --log-level warning"
+            .to_owned(),
         exe: "/usr/bin/python3.12".to_owned(),
         processes: vec![4242, 4243],
         n_threads: 9,
@@ -68,7 +69,12 @@ fn page_of(host: &Host, hooks: &[HookResult], target: Option<&Result<Facts, Refu
 fn a_good_host_and_target() {
     let (text, can_attach) = page_of(&host(), &[hook(Ok(()))], Some(&Ok(facts())));
     assert!(can_attach);
-    for words in ["[::]:8000, held by 4242 4243", "2 processes, 9 threads", "tracefs is not mounted", "nothing is missing"] {
+    for words in [
+        "[::]:8000, held by 4242 4243",
+        "2 processes, 9 threads",
+        "tracefs is not mounted",
+        "nothing is missing",
+    ] {
         assert!(text.contains(words), "{words}:\n{text}");
     }
 }
@@ -106,13 +112,16 @@ fn blind_spots_of_a_target() {
     };
     let (text, can_attach) = page_of(&host(), &[hook(Ok(()))], Some(&Ok(found)));
     assert!(can_attach);
-    for words in ["listens on no TCP port", "libssl.so.3", "io_uring is in use (2 rings)", "3 things less", "seccomp"] {
+    for words in
+        ["listens on no TCP port", "libssl.so.3", "io_uring is in use (2 rings)", "3 things less", "seccomp"]
+    {
         assert!(text.contains(words), "{words}:\n{text}");
     }
 }
 
 #[test]
 fn a_target_that_is_not_there_blocks() {
-    let (text, can_attach) = page_of(&host(), &[], Some(&Err(Refusal::unable("no process has the id 9", "look it up"))));
+    let (text, can_attach) =
+        page_of(&host(), &[], Some(&Err(Refusal::unable("no process has the id 9", "look it up"))));
     assert!(!can_attach && text.contains("no process has the id 9"), "{text}");
 }

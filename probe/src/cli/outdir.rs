@@ -60,7 +60,8 @@ impl OutDir {
     pub fn create_default(pid: u32) -> Result<Self, Refusal> {
         let stamp = stamp(SystemTime::now());
         let name = |n: u32| if n == 1 { format!("{stamp}-{pid}") } else { format!("{stamp}-{pid}-{n}") };
-        let free = (1..=DEFAULT_TRIES).map(|n| Path::new(DEFAULT_PARENT).join(name(n))).find(|path| !path.exists());
+        let free =
+            (1..=DEFAULT_TRIES).map(|n| Path::new(DEFAULT_PARENT).join(name(n))).find(|path| !path.exists());
         Self::create(&free.unwrap_or_else(|| Path::new(DEFAULT_PARENT).join(name(1))))
     }
 

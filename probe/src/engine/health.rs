@@ -14,7 +14,7 @@ const SAMPLE_EVERY_S: u64 = 5;
 
 /// The cost of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Cost {
+pub(super) struct Cost {
     /// Time in kernel programs as a share of one core; none when it could not be measured.
     pub(super) bpf_cpu_ratio: Option<f64>,
     /// Own CPU time as a share of one core.
@@ -27,7 +27,7 @@ pub struct Cost {
 
 /// Measures while a run goes on.
 #[derive(Debug)]
-pub struct Health {
+pub(super) struct Health {
     began_ns: u64,
     cpu_before_ns: u64,
     n_seconds: u64,

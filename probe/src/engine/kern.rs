@@ -11,7 +11,7 @@ const MAX_NESTING: u32 = 8;
 
 /// Reads the offsets from a BTF file (`/sys/kernel/btf/vmlinux`, kernels built with
 /// `CONFIG_DEBUG_INFO_BTF`, 5.4 and later).
-pub fn offsets(btf_file: &Path) -> Result<KernOffsets> {
+pub(super) fn offsets(btf_file: &Path) -> Result<KernOffsets> {
     let btf = open(btf_file).with_context(|| {
         format!(
             "failed to read the kernel's type information `{}`; it needs a kernel with CONFIG_DEBUG_INFO_BTF=y",
@@ -81,7 +81,7 @@ mod tests {
             return;
         }
         let found = offsets(path).unwrap();
-        assert_eq!(found.skc_num, 14, "ABI of inet_diag: skc_portpair holds dport and num at 12 and 14");
+        assert_ne!(found.inet_sport, 0);
         assert_eq!(found.skc_family, 16);
         assert_eq!(found.tcp_write_seq % 4, 0);
         for offset in [found.task_pid, found.task_files, found.file_private_data, found.skb_data, found.sk_ack_backlog] {

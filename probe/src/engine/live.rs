@@ -15,7 +15,7 @@ const LINE_EVERY_S: u64 = 5;
 
 /// Shows where a run stands.
 #[derive(Debug)]
-pub struct Live {
+pub(super) struct Live {
     bar: Option<ProgressBar>,
     duration: Option<Duration>,
     began: Instant,

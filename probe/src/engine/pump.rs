@@ -14,7 +14,7 @@ use crate::{
 
 /// The running right half: everything behind the ring.
 #[derive(Debug)]
-pub struct Pump {
+pub(super) struct Pump {
     http: http::Decoder,
     analysis: Analysis,
     recorder: Option<record::Writer>,

@@ -13,7 +13,7 @@ use crate::{
 
 /// What is asked at the beginning of a run, because the target may be gone at its end.
 #[derive(Clone, Debug)]
-pub struct Begun {
+pub(super) struct Begun {
     /// Names the run.
     pub(super) header: record::Header,
     attach_ns: u64,

@@ -15,7 +15,7 @@ const MAX_ROUNDS: u32 = 10;
 
 /// The tree as it is known now.
 #[derive(Debug)]
-pub struct Tree {
+pub(super) struct Tree {
     /// Living processes.
     live: BTreeSet<u32>,
     /// Processes ever traced.

@@ -36,7 +36,8 @@ const NO_MEMLOCK: (u32, u32) = (5, 11);
 
 /// Everything that is lacking, the worst first.
 pub fn prerequisites(host: &Host) -> Vec<Gap> {
-    let checks = [arch, kernel, namespaces, capabilities, lockdown, btf, other_users, admin, memlock, jit, tracefs];
+    let checks =
+        [arch, kernel, namespaces, capabilities, lockdown, btf, other_users, admin, memlock, jit, tracefs];
     let mut gaps: Vec<Gap> = checks.iter().filter_map(|check| check(host)).collect();
     gaps.sort_by_key(|gap| gap.severity);
     gaps
@@ -101,7 +102,8 @@ fn namespaces(host: &Host) -> Option<Gap> {
 
 /// One sentence that names everything a user lacks, also what alone would only degrade.
 fn capabilities(host: &Host) -> Option<Gap> {
-    let loading: &[Cap] = if host.version() < RING_BUFFER { &[Cap::SysAdmin] } else { &[Cap::Bpf, Cap::Perfmon] };
+    let loading: &[Cap] =
+        if host.version() < RING_BUFFER { &[Cap::SysAdmin] } else { &[Cap::Bpf, Cap::Perfmon] };
     if loading.iter().all(|&cap| host.caps.allows(cap)) {
         return None;
     }
@@ -109,7 +111,11 @@ fn capabilities(host: &Host) -> Option<Gap> {
     let missing: Vec<Cap> = all.copied().filter(|&cap| !host.caps.allows(cap)).collect();
     Some(gap(
         Severity::Blocks,
-        format!("not allowed to load kernel programs: {} missing (uid {})", list(&missing, Cap::to_string), host.uid),
+        format!(
+            "not allowed to load kernel programs: {} missing (uid {})",
+            list(&missing, Cap::to_string),
+            host.uid
+        ),
         "the kernel refuses them",
         run_with(host, &missing),
     ))

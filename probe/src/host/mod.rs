@@ -103,7 +103,10 @@ impl Host {
             caps: status_field(&status, "CapEff").and_then(Caps::parse).unwrap_or_default(),
             btf_path: btf_path.to_owned(),
             btf: read_btf(btf_path),
-            lockdown: fs::read_to_string("/sys/kernel/security/lockdown").ok().as_deref().and_then(parse_lockdown),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
+                .ok()
+                .as_deref()
+                .and_then(parse_lockdown),
             unprivileged_bpf_disabled: sysctl("kernel/unprivileged_bpf_disabled"),
             perf_event_paranoid: sysctl("kernel/perf_event_paranoid"),
             kptr_restrict: sysctl("kernel/kptr_restrict"),

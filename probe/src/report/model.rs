@@ -201,7 +201,7 @@ pub struct Syscall {
     pub op: String,
     /// `server` or `client`.
     pub role: String,
-    /// `blocking`, `nonblocking` or `unknown`.
+    /// `blocking` or `nonblocking`.
     pub mode: String,
     /// Calls that returned.
     pub calls: u64,

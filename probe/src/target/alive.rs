@@ -76,8 +76,8 @@ mod tests {
     use super::*;
     use crate::target::procfs;
     use std::future::poll_fn;
-    use std::task::Poll;
     use std::process::{Child, Command, Stdio};
+    use std::task::Poll;
 
     fn child() -> (Child, Root) {
         let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

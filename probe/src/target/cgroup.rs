@@ -61,7 +61,11 @@ mod tests {
     #[test]
     fn ways_to_write_a_group() {
         let v2 = Path::new("/sys/fs/cgroup/system.slice/app.service");
-        for path in ["system.slice/app.service", "/system.slice/app.service", "/sys/fs/cgroup/system.slice/app.service"] {
+        for path in [
+            "system.slice/app.service",
+            "/system.slice/app.service",
+            "/sys/fs/cgroup/system.slice/app.service",
+        ] {
             assert!(candidates(Path::new(path)).contains(&v2.to_owned()), "{path}");
         }
     }

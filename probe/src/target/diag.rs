@@ -13,9 +13,11 @@ use std::thread;
 
 use anyhow::{Context, anyhow, bail};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
-use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla};
 use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
+use netlink_packet_sock_diag::inet::{
+    ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla,
+};
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 use nix::sched::{CloneFlags, setns};
 
@@ -61,7 +63,9 @@ impl Diag {
             open().context("failed to open a socket statistics socket")?
         } else {
             open_in(pid).with_context(|| {
-                format!("failed to open a socket statistics socket in the network namespace of process `{pid}`")
+                format!(
+                    "failed to open a socket statistics socket in the network namespace of process `{pid}`"
+                )
             })?
         };
         self.sockets.insert(netns, socket);
@@ -173,7 +177,8 @@ mod tests {
     /// A listener with room for one waiting connection (two fit in), that never accepts.
     fn tiny_listener(host: &str) -> Option<tokio::net::TcpListener> {
         let addr: SocketAddr = format!("{host}:0").parse().unwrap();
-        let socket = if addr.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() };
+        let socket =
+            if addr.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() };
         let socket = socket.ok()?; // A machine without IPv6.
         socket.bind(addr).ok()?;
         Some(socket.listen(1).unwrap())
@@ -227,7 +232,9 @@ mod tests {
     #[test]
     fn damaged_answers_do_not_panic_or_hang() {
         let mut queues = Vec::new();
-        for datagram in [&[][..], &[0; 3], &[0; 16], &[255; 40], &[16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
+        for datagram in
+            [&[][..], &[0; 3], &[0; 16], &[255; 40], &[16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]
+        {
             let _ = parse_answer(datagram, &mut queues);
         }
         assert_eq!(queues, []);

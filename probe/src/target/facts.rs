@@ -44,7 +44,9 @@ pub fn gather(roots: &[u32]) -> Facts {
     let mut facts = Facts {
         pid: first,
         cmdline: procfs::cmdline(first),
-        exe: fs::read_link(procfs::path(first, "exe")).map(|exe| exe.display().to_string()).unwrap_or_default(),
+        exe: fs::read_link(procfs::path(first, "exe"))
+            .map(|exe| exe.display().to_string())
+            .unwrap_or_default(),
         n_threads: processes.iter().map(|&pid| procfs::threads(pid).len()).sum(),
         listeners: listeners(&processes),
         is_other_pid_ns: is_other_namespace(&processes, "pid"),
@@ -55,7 +57,8 @@ pub fn gather(roots: &[u32]) -> Facts {
         let status = procfs::status(pid).unwrap_or_default();
         let seccomp = status_field(&status, "Seccomp").and_then(|mode| mode.parse().ok()).unwrap_or_default();
         facts.seccomp = facts.seccomp.max(seccomp);
-        let (Ok(links), Ok(maps)) = (procfs::fd_links(pid), fs::read_to_string(procfs::path(pid, "maps"))) else {
+        let (Ok(links), Ok(maps)) = (procfs::fd_links(pid), fs::read_to_string(procfs::path(pid, "maps")))
+        else {
             facts.unreadable.push(pid);
             continue;
         };
@@ -85,7 +88,9 @@ fn mapped_libraries(maps: &str) -> BTreeSet<String> {
 }
 
 fn is_tls_library(name: &str) -> bool {
-    ["libssl.so", "libssl-", "libssl3.so", "libgnutls.so", "libnss3.so"].iter().any(|known| name.starts_with(known))
+    ["libssl.so", "libssl-", "libssl3.so", "libgnutls.so", "libnss3.so"]
+        .iter()
+        .any(|known| name.starts_with(known))
         || name.starts_with("_ssl.")
 }
 

@@ -79,7 +79,10 @@ fn check(pid: u32) -> Result<Root, Refusal> {
     }
     if stat.is_dead() {
         return Err(Refusal::unable(
-            format!("process {pid} ({}) has already exited (a zombie that its parent has not collected)", stat.comm),
+            format!(
+                "process {pid} ({}) has already exited (a zombie that its parent has not collected)",
+                stat.comm
+            ),
             "start the server again, or name its port with `--port`",
         ));
     }

@@ -33,8 +33,10 @@ pub(super) fn holders(port: u16) -> Result<Vec<u32>, Refusal> {
     if listening.is_empty() {
         return Err(nobody(port, &other_ports));
     }
-    let inodes = match (listening.len(), procfs::own_namespace("net").ok().and_then(|own| listening.get_key_value(&own)))
-    {
+    let inodes = match (
+        listening.len(),
+        procfs::own_namespace("net").ok().and_then(|own| listening.get_key_value(&own)),
+    ) {
         (_, Some(own)) => own,
         (1, None) => listening.first_key_value().ok_or_else(|| nobody(port, &other_ports))?,
         (n, None) => {
@@ -89,9 +91,8 @@ mod tests {
 
     #[test]
     fn the_topmost_holders() {
-        let process = |pid, ppid| {
-            (pid, Stat { pid, comm: String::new(), state: 'S', ppid, flags: 0, start_ticks: 0 })
-        };
+        let process =
+            |pid, ppid| (pid, Stat { pid, comm: String::new(), state: 'S', ppid, flags: 0, start_ticks: 0 });
         let all = BTreeMap::from([
             process(1, 0),
             process(5, 1),

@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn stat_of_kthreadd_and_of_a_zombie() {
-        let kthreadd = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 24 0 0 18446744073709551615";
+        let kthreadd =
+            "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 24 0 0 18446744073709551615";
         assert!(parse_stat(kthreadd).unwrap().is_kernel_thread());
         assert!(parse_stat(&STAT.replace(") S 17", ") Z 17")).unwrap().is_dead());
     }
@@ -208,7 +209,9 @@ mod tests {
     #[test]
     fn status_fields() {
         let status = "Name:\tx\nTgid:\t7\nNSpid:\t7\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
-        for (name, value) in [("Tgid", Some("7")), ("NSpid", Some("7\t1")), ("Seccomp", Some("2")), ("No", None)] {
+        for (name, value) in
+            [("Tgid", Some("7")), ("NSpid", Some("7\t1")), ("Seccomp", Some("2")), ("No", None)]
+        {
             assert_eq!(status_field(status, name), value);
         }
     }

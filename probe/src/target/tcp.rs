@@ -89,7 +89,13 @@ pub fn listeners(pids: &[u32]) -> Vec<Listener> {
             let Some(row) = rows.get(&inode) else { continue };
             found
                 .entry((netns, inode))
-                .or_insert_with(|| Listener { port: row.port, addr: row.addr, inode, netns, pids: Vec::new() })
+                .or_insert_with(|| Listener {
+                    port: row.port,
+                    addr: row.addr,
+                    inode,
+                    netns,
+                    pids: Vec::new(),
+                })
                 .pids
                 .push(pid);
         }
@@ -114,7 +120,8 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    const HEAD: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+    const HEAD: &str =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 
     fn parse(line: &str) -> Vec<(String, u16, u64)> {
         let rows = parse_listeners(&format!("{HEAD}{line}\n"));
@@ -124,13 +131,22 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn addresses_have_the_right_byte_order() {
-        let rest = "00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0";
+        let rest =
+            "00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0";
         for (local, expected, port) in [
             ("0100007F:1F90 00000000:0000", "127.0.0.1", 8080),
             ("0200A8C0:0050 00000000:0000", "192.168.0.2", 80),
             ("00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000", "::1", 8080),
-            ("B80D0120000000000000000001000000:01BB 00000000000000000000000000000000:0000", "2001:db8::1", 443),
-            ("0000000000000000FFFF00000100007F:0001 00000000000000000000000000000000:0000", "::ffff:127.0.0.1", 1),
+            (
+                "B80D0120000000000000000001000000:01BB 00000000000000000000000000000000:0000",
+                "2001:db8::1",
+                443,
+            ),
+            (
+                "0000000000000000FFFF00000100007F:0001 00000000000000000000000000000000:0000",
+                "::ffff:127.0.0.1",
+                1,
+            ),
         ] {
             assert_eq!(parse(&format!("   0: {local} 0A {rest}")), [(expected.to_owned(), port, 4711)]);
         }

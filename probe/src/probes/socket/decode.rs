@@ -2,7 +2,7 @@
 
 use probe_common::{
     header::Kind,
-    socket::{AcceptRaw, CONN_ACCEPTED, CONN_MODE_KNOWN, CONN_NONBLOCK, CONN_RESET, ConnRaw, DataHead, ListenRaw},
+    socket::{AcceptRaw, CONN_ACCEPTED, CONN_NONBLOCK, CONN_RESET, ConnRaw, DataHead, ListenRaw},
 };
 
 use crate::{
@@ -75,7 +75,7 @@ fn data(direction: Direction, record: &[u8]) -> Result<Bytes<'_>, DecodeError> {
         exit_ns: raw.header.ts_ns,
         arrival_ns: stamp(raw.arrival_ns),
         acked_ns: stamp(raw.acked_ns),
-        nonblocking: raw.flags & (CONN_NONBLOCK | CONN_MODE_KNOWN) == CONN_NONBLOCK | CONN_MODE_KNOWN,
+        nonblocking: raw.flags & CONN_NONBLOCK != 0,
         bytes: raw.bytes,
         head,
         tail,

@@ -43,7 +43,6 @@ fn sum(op: Op, role: Role, mode: Mode, cpus: &[OpStats]) -> SyscallStats {
         mode: match mode {
             Mode::Blocking => "blocking",
             Mode::Nonblocking => "nonblocking",
-            Mode::Unknown => "unknown",
         }
         .to_owned(),
         calls: cpus.iter().map(|cpu| cpu.calls).sum(),
