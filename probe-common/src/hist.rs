@@ -12,17 +12,19 @@ pub const N_BUCKETS: usize = ((64 - GROUPING_POWER + 1) as usize) << GROUPING_PO
 /// The bucket of `value`; always below [`N_BUCKETS`].
 #[inline(always)]
 #[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "both are below N_BUCKETS")]
 pub const fn bucket_of(value: u64) -> usize {
     if value < 1 << (GROUPING_POWER + 1) {
         return value as usize;
     }
-    let power = 63 - value.leading_zeros();
+    let power = value.ilog2();
     let step = (value >> (power - GROUPING_POWER)) & ((1 << GROUPING_POWER) - 1);
     (((power - GROUPING_POWER + 1) as usize) << GROUPING_POWER) + step as usize
 }
 
 /// Smallest and largest value of a bucket.
 #[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "a bucket is below N_BUCKETS")]
 pub const fn bounds_of(bucket: usize) -> (u64, u64) {
     let linear = 1 << (GROUPING_POWER + 1);
     if bucket < linear {

@@ -27,7 +27,7 @@ pub const CONN_NONBLOCK: u32 = 1 << 1;
 pub const CONN_MODE_KNOWN: u32 = 1 << 2;
 /// `accept` returned this connection while we watched.
 pub const CONN_ACCEPTED: u32 = 1 << 3;
-/// The connection was ended by a reset (straight from ESTABLISHED or CLOSE_WAIT to CLOSE).
+/// The connection was ended by a reset (straight from `ESTABLISHED` or `CLOSE_WAIT` to `CLOSE`).
 pub const CONN_RESET: u32 = 1 << 4;
 
 /// What the kernel side remembers about a connection: the value of the `CONNS` map, keyed by the
@@ -186,6 +186,7 @@ pub const N_OP_STATS: usize = Op::ALL.len() * Role::ALL.len() * Mode::ALL.len();
 /// Index of the statistics of a call.
 #[inline(always)]
 #[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "two and two")]
 pub const fn op_index(op: u32, role: u32, mode: u32) -> u32 {
     (op * Role::ALL.len() as u32 + role) * Mode::ALL.len() as u32 + mode
 }

@@ -258,6 +258,10 @@ pub struct Listener {
     /// Connections that the kernel dropped because the queue was full, during the run; none when the
     /// kernel's socket statistics could not be read.
     pub overflows: Option<u64>,
+    /// The longest that its queue was when looked at, once a second and at the end. (Every accept tells the
+    /// queue's length too, but a server that never accepts has none.)
+    #[serde(default)]
+    pub backlog_seen: u32,
     /// Room in the accept queue (the application's `listen` argument, capped by `net.core.somaxconn`).
     pub backlog_limit: Option<u32>,
 }

@@ -66,7 +66,7 @@ fn a_second_signal_ends_it_at_once() -> Result<()> {
     let before = Kernel::look()?;
     let folder = tempfile::tempdir()?;
     let (_reader, stdout) = full_pipe()?;
-    let mut child = attached(&target, folder.path(), stdout.into())?;
+    let mut child = attached(&target, folder.path(), stdout.into(), &[])?;
     interrupt(&child)?;
     wait::until("the run's last file", wait::SOON, || {
         Ok(folder.path().join("run/profile.toml").exists().then_some(()))
@@ -84,7 +84,7 @@ fn a_kill_leaves_nothing() -> Result<()> {
     let mut target = Target::start()?;
     let before = Kernel::look()?;
     let folder = tempfile::tempdir()?;
-    let mut child = attached(&target, folder.path(), Stdio::null())?;
+    let mut child = attached(&target, folder.path(), Stdio::null(), &[])?;
     let programs = host::programs_of(child.id())?;
     ensure!(!programs.is_empty() && programs.is_subset(&loaded()?), "nothing was attached: {programs:?}");
     child.kill()?;
@@ -145,21 +145,25 @@ fn the_verdict_decides_the_code() -> Result<()> {
     let objective = "name = \"strict\"\n[[objective]]\nid = \"many\"\nmetric = \"rate\"\n";
     fs::write(&profile, format!("{objective}target = 1000000000\nlimit = 1000000000\n"))?;
     let profile = profile.to_str().context("a temporary folder that is not UTF-8")?;
-    let probe = Probe::attach(target.pid(), &["--profile", profile])?;
+    let mut child = attached(&target, folder.path(), Stdio::null(), &["--profile", profile])?;
     target.check()?;
-    probe.signal(Signal::SIGINT)?;
-    let outcome = probe.outcome(wait::SOON)?;
-    ensure!(outcome.status.code() == Some(3), "{}\n{}", outcome.status, outcome.stdout);
+    interrupt(&child)?;
+    let status = wait::until("the end of probe", wait::SOON, || Ok(child.try_wait()?))?;
+    ensure!(
+        status.code() == Some(3),
+        "{status}\n{}",
+        fs::read_to_string(folder.path().join("run/report.txt"))?
+    );
     target.check()
 }
 
 /// The disk fills up during the run: the report still comes on stdout, with its verdict.
 fn a_full_disk_costs_no_report() -> Result<()> {
-    let mut target = Target::start()?;
-    let disk = tempfile::tempdir()?;
     // A mount of the child's own: there is an inode for the check before the run, but no block for a file.
     const SCRIPT: &str = "mount -t tmpfs -o size=64k,nr_inodes=50 none \"$1\" || exit 99
         dd if=/dev/zero of=\"$1/filler\" bs=4k 2>/dev/null; shift; exec \"$@\"";
+    let mut target = Target::start()?;
+    let disk = tempfile::tempdir()?;
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", SCRIPT, "sh"]).arg(disk.path()).arg(binary()?);
     command.args([
@@ -187,7 +191,7 @@ fn nobody_reads_the_report() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (reader, writer) = std::io::pipe()?;
     drop(reader);
-    let mut child = attached(&target, folder.path(), writer.into())?;
+    let mut child = attached(&target, folder.path(), writer.into(), &[])?;
     interrupt(&child)?;
     let status = wait::until("the end of probe", wait::SOON, || Ok(child.try_wait()?))?;
     ensure!(status.success(), "{status}");
@@ -195,10 +199,11 @@ fn nobody_reads_the_report() -> Result<()> {
 }
 
 /// The command, once it has attached; its run directory is `run` in the folder.
-fn attached(target: &Target, folder: &Path, stdout: Stdio) -> Result<Child> {
+fn attached(target: &Target, folder: &Path, stdout: Stdio, more: &[&str]) -> Result<Child> {
     let log = folder.join("log");
     let mut child =
         probe(&["attach", "--pid", &target.pid().to_string(), "--inconclusive", "pass", "--out", "run"])?
+            .args(more)
             .current_dir(folder)
             .stdout(stdout)
             .stderr(fs::File::create(&log)?)

@@ -39,7 +39,8 @@ pub struct Load {
     pub think: Duration,
     /// Sent in turn.
     pub mix: Vec<Request>,
-    answered: Counter,
+    /// Grows by one with each response.
+    pub answered: Counter,
 }
 
 /// A count that another thread can watch.
@@ -157,12 +158,6 @@ impl Load {
     #[must_use]
     pub fn thinking(self, think: Duration) -> Self {
         Self { think, ..self }
-    }
-
-    /// How many responses have come while it runs.
-    #[must_use]
-    pub fn counter(&self) -> Counter {
-        self.answered.clone()
     }
 
     /// Sends everything and reads every response.

@@ -5,8 +5,8 @@ use crate::profile::Percentile;
 
 /// The rate is taken over this many whole seconds before the current one.
 const WINDOW_S: u64 = 2;
-/// One second more than the window, for the one that is still running, and one for stragglers of it.
-const N_SLOTS: u64 = WINDOW_S + 2;
+/// The window, the second that is still running, and one for stragglers.
+const N_SLOTS: usize = 4;
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// A snapshot of a run.
@@ -43,13 +43,13 @@ impl Progress {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RecentRate {
     /// (second, answers in it)
-    slots: [(u64, u64); N_SLOTS as usize],
+    slots: [(u64, u64); N_SLOTS],
 }
 
 impl RecentRate {
     pub(super) fn add(&mut self, ts_ns: u64) {
         let second = ts_ns / NS_PER_S;
-        let slot = &mut self.slots[usize::try_from(second % N_SLOTS).unwrap_or_default()];
+        let slot = &mut self.slots[usize::try_from(second).unwrap_or_default() % N_SLOTS];
         if slot.0 < second {
             *slot = (second, 0);
         }

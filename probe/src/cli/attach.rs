@@ -74,7 +74,7 @@ fn check_host(btf: &Path) -> anyhow::Result<()> {
         match gap.severity {
             Severity::Blocks => problems.push(Problem { what: gap.what, remedy: gap.remedy }),
             Severity::Degrades => {
-                tracing::warn!(consequence = %gap.consequence, remedy = %gap.remedy, "{}", gap.what)
+                tracing::warn!(consequence = %gap.consequence, remedy = %gap.remedy, "{}", gap.what);
             }
             Severity::Info => tracing::debug!(consequence = %gap.consequence, "{}", gap.what),
         }

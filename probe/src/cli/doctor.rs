@@ -97,7 +97,7 @@ impl Page {
         match host.lockdown {
             Some(Lockdown::None) => self.fact("lockdown", "off"),
             Some(Lockdown::Integrity) => {
-                self.fact("lockdown", "integrity: reading is allowed, all that is needed")
+                self.fact("lockdown", "integrity: reading is allowed, all that is needed");
             }
             Some(Lockdown::Confidentiality) | None => {}
         }

@@ -52,7 +52,7 @@ impl Health {
     /// To be called once a second.
     pub(super) fn second(&mut self, kernel: &Kernel) {
         self.end_sample(kernel);
-        if self.n_seconds % SAMPLE_EVERY_S == 0
+        if self.n_seconds.is_multiple_of(SAMPLE_EVERY_S)
             && let Ok(statistics) = enable_stats(Stats::RunTime)
         {
             self.sampling = Some((statistics, clock::monotonic_ns(), programs(kernel).run_time_ns));
@@ -110,7 +110,7 @@ fn parse_fdinfo(text: &str) -> Programs {
     Programs { run_time_ns: field("run_time_ns"), recursion_misses: field("recursion_misses") }
 }
 
-/// `VmHWM` of proc_pid_status(5), in kB there.
+/// `VmHWM` of `proc_pid_status(5)`, in kB there.
 fn peak_rss_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let kib: u64 = crate::target::status_field(&status, "VmHWM")?.split_whitespace().next()?.parse().ok()?;

@@ -54,7 +54,7 @@ impl Live {
         if let Some(bar) = &self.bar {
             bar.set_message(line());
             bar.tick();
-        } else if self.n_seconds > 0 && self.n_seconds % LINE_EVERY_S == 0 {
+        } else if self.n_seconds > 0 && self.n_seconds.is_multiple_of(LINE_EVERY_S) {
             self.say(&line());
         }
         self.n_seconds += 1;

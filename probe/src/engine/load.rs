@@ -26,6 +26,10 @@ use crate::{
 /// The kernel side, compiled by build.rs; empty when it was built with `PROBE_SKIP_EBPF=1`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-kernel"));
 
+/// Insert only what is not there (include/uapi/linux/bpf.h): the fork event may have come first, and its
+/// state is the better one.
+const BPF_NOEXIST: u64 = 1;
+
 /// What can be set before the object is loaded.
 #[derive(Debug)]
 pub struct LoadConfig<'a> {
@@ -123,9 +127,7 @@ impl Kernel {
     /// Traces a thread that exists already. It may be inside any system call.
     pub fn trace_thread(&mut self, pid: u32, tid: u32) -> Result<()> {
         let thread = Thread { pid, nr: NR_UNKNOWN, ..Thread::default() };
-        /// `BPF_NOEXIST`: the fork event may have come first, and its state is the better one.
-        const NOEXIST: u64 = 1;
-        match self.threads.insert(tid, thread, NOEXIST) {
+        match self.threads.insert(tid, thread, BPF_NOEXIST) {
             Ok(()) => Ok(()),
             Err(error) if is_errno(&error, nix::errno::Errno::EEXIST) => Ok(()),
             Err(error) => Err(error).with_context(|| format!("failed to trace thread {tid} of process {pid}")),

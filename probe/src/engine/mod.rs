@@ -30,7 +30,7 @@ use crate::{
 const DRAIN_EVERY: Duration = Duration::from_millis(10);
 
 /// A duration that no run outlives, for runs without an end of their own.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// What a run needs; everything has been checked.
 #[derive(Debug)]
@@ -127,6 +127,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
             Tick::Drain => pump.drain(&mut kernel, &mut tree),
             Tick::Second => {
                 health.second(&kernel);
+                tree.second();
                 live.second(&pump, &kernel);
             }
             Tick::RootsGone => roots_gone = true,

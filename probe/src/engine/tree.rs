@@ -21,12 +21,20 @@ pub(super) struct Tree {
     /// Processes ever traced.
     pub(super) n_processes: u32,
     pub(super) n_threads: u32,
-    /// Listeners and their queues at the attach.
+    /// Listeners at the attach.
     pub(super) listeners: Vec<Listener>,
-    queues: BTreeMap<SocketKey, Queue>,
+    queues: BTreeMap<SocketKey, Watched>,
     diag: Diag,
     /// Why queues cannot be read, where they cannot.
     pub(super) diag_error: Option<String>,
+}
+
+/// A listener's queue over the run.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    drops_before: u32,
+    last: Queue,
+    backlog_max: u32,
 }
 
 impl Tree {
@@ -64,8 +72,13 @@ impl Tree {
             diag: Diag::default(),
             diag_error: None,
         };
-        tree.queues = tree.read_queues();
+        tree.look(true);
         Ok(tree)
+    }
+
+    /// Looks at the listeners' queues; to be called once a second, since what a socket counted is gone with it.
+    pub(super) fn second(&mut self) {
+        self.look(false);
     }
 
     /// Takes note of processes that come and go.
@@ -96,18 +109,17 @@ impl Tree {
         for listener in self.listeners.drain(..).chain(listeners(&pids)) {
             found.insert((listener.netns, listener.inode), listener);
         }
-        let queues = self.read_queues();
+        self.look(false);
         let mut all: Vec<_> = found
             .into_iter()
             .map(|(key, listener)| {
-                let now = queues.get(&key);
-                // A listener that is new since the attach began with none.
-                let before = self.queues.get(&key).map_or(0, |queue| queue.drops);
+                let queue = self.queues.get(&key);
                 crate::event::Listener {
                     addr: listener.addr,
                     port: listener.port,
-                    overflows: now.map(|queue| u64::from(queue.drops.wrapping_sub(before))),
-                    backlog_limit: now.or_else(|| self.queues.get(&key)).map(|queue| queue.backlog_limit),
+                    overflows: queue.map(|queue| u64::from(queue.last.drops.wrapping_sub(queue.drops_before))),
+                    backlog_seen: queue.map_or(0, |queue| queue.backlog_max),
+                    backlog_limit: queue.map(|queue| queue.last.backlog_limit),
                 }
             })
             .collect();
@@ -115,7 +127,7 @@ impl Tree {
         all
     }
 
-    fn read_queues(&mut self) -> BTreeMap<SocketKey, Queue> {
+    fn look(&mut self, first: bool) {
         let mut read = || {
             for &pid in &self.live {
                 // A process that has just ended took its namespace's answer with it.
@@ -125,10 +137,20 @@ impl Tree {
             }
             self.diag.read()
         };
-        read().unwrap_or_else(|error| {
-            self.diag_error.get_or_insert(format!("{error:#}"));
-            BTreeMap::new()
-        })
+        let queues = match read() {
+            Ok(queues) => queues,
+            Err(error) => {
+                self.diag_error.get_or_insert(format!("{error:#}"));
+                return;
+            }
+        };
+        for (key, queue) in queues {
+            // A listener that is new since the attach began with no drops.
+            let drops_before = if first { queue.drops } else { 0 };
+            let watched = self.queues.entry(key).or_insert(Watched { drops_before, last: queue, backlog_max: 0 });
+            watched.last = queue;
+            watched.backlog_max = watched.backlog_max.max(queue.backlog);
+        }
     }
 }
 

@@ -121,7 +121,10 @@ fn listeners(summary: &Summary, aggregate: &Aggregate) -> Vec<Listener> {
                 } else {
                     overflows.reduce(|a, b| Some(a?.saturating_add(b?))).flatten()
                 },
-                backlog_max: stats.backlog_max,
+                backlog_max: sockets
+                    .iter()
+                    .map(|socket| socket.backlog_seen)
+                    .fold(stats.backlog_max, u32::max),
                 backlog_limit: sockets.iter().filter_map(|socket| socket.backlog_limit).max(),
             }
         })

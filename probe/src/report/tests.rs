@@ -56,6 +56,7 @@ fn summary() -> Summary {
             addr: "127.0.0.1".parse().unwrap(),
             port: 8000,
             overflows: Some(0),
+            backlog_seen: 0,
             backlog_limit: Some(2048),
         }],
         syscalls: vec![SyscallStats {
@@ -109,6 +110,7 @@ fn listeners_of_one_port_are_one_line() {
         addr: addr.parse().unwrap(),
         port: 8000,
         overflows,
+        backlog_seen: 0,
         backlog_limit: Some(128),
     };
     let of =

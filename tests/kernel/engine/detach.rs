@@ -24,7 +24,8 @@ pub(crate) fn add_to(suite: &mut Suite) {
         after_two_interrupts,
         after_a_kill,
         after_its_duration,
-        target_that_exits
+        target_that_exits,
+        interrupt_under_load,
     );
 }
 
@@ -124,4 +125,27 @@ fn target_that_exits() -> Result<()> {
         outcome.report.matches_exactly(&log.sums())?;
     }
     Ok(())
+}
+
+/// Interrupted in the middle of a load at full speed it still ends in order: what was answered so far is
+/// counted, at most one request of each connection is in flight, and the load goes on undisturbed.
+fn interrupt_under_load() -> Result<()> {
+    let (kept, probe) = kept(&[])?;
+    let load = Load::fast(kept.server.addr(), 16, 20_000, mix());
+    let answered = load.answered.clone();
+    let client = std::thread::spawn(move || load.run());
+    wait::until("a running load", wait::SOON, || Ok((answered.get() > 5_000).then_some(())))?;
+    let least = answered.get();
+    let report = probe.finish()?.report;
+    let most = answered.get() + 16;
+    client.join().ok().context("the client panicked")??;
+    report.nothing_lost()?;
+    let endpoints = report.endpoints()?;
+    let requests: u64 = endpoints.iter().map(|found| found.requests).sum();
+    let in_flight: u64 = endpoints.iter().map(|found| found.in_flight).sum();
+    // One more than the load's: the request of `kept`.
+    ensure!((least..=most + 1).contains(&requests), "{requests} requests, between {least} and {most}");
+    ensure!(in_flight <= 16, "{in_flight} in flight on 16 connections");
+    ensure!(endpoints.iter().all(|found| found.aborted == 0), "{endpoints:?}");
+    kept.nothing_is_left()
 }

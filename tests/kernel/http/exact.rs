@@ -9,11 +9,12 @@ use probe_tests::{
 };
 
 use crate::{
-    Suite,
-    watch::{agrees_with_wire, captured, mix, say},
+    Suite, add,
+    watch::{agrees_with_wire, captured, exact, mix, say},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
+    add!(suite, highest_rate);
     for event_loop in ["asyncio", "uvloop"] {
         for http in ["h11", "httptools"] {
             for host in [V4, V6] {
@@ -24,6 +25,17 @@ pub(crate) fn add_to(suite: &mut Suite) {
             }
         }
     }
+}
+
+/// With nothing else on the machine's cores but server, client and probe, on one worker and on two: exact
+/// counts at the highest rate that uvicorn reaches.
+fn highest_rate() -> Result<()> {
+    for workers in [1, 2] {
+        let server = Uvicorn { workers, ..Uvicorn::new("uvloop", "httptools") }.start()?;
+        let (_, log) = exact(&server, &Load::fast(server.addr(), 32, 20_000, mix()))?;
+        say(&format!("    uvloop httptools, {workers} workers: {:.0} requests/s", log.rate()));
+    }
+    Ok(())
 }
 
 /// Requests, statuses and bytes of each endpoint are exactly the client's, nothing is lost, and p50, p95 and

@@ -10,11 +10,11 @@ use probe_tests::{
 
 use crate::{
     Suite, add,
-    watch::{exact, finish},
+    watch::{exact, finish, mix},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, mixed_shapes, uploads, request_line_in_pieces);
+    add!(suite, mixed_shapes, uploads, request_line_in_pieces, long_heads, not_http, websocket);
 }
 
 fn both() -> Result<[Server; 2]> {
@@ -25,7 +25,7 @@ fn both() -> Result<[Server; 2]> {
 /// decides whether the next request is counted, so exact counts and bytes show every end right.
 fn mixed_shapes() -> Result<()> {
     for server in both()? {
-        let mix = vec![
+        let shapes = vec![
             Request::new("HEAD /hello", "HEAD", "/hello", "", &[]),
             Request::get("/stream?chunks=7&size=1000"),
             Request::get_as("GET /status/{id}", "/status/204"),
@@ -36,7 +36,7 @@ fn mixed_shapes() -> Result<()> {
             Request::post("/echo", &[]),
             Request::get("/hello"),
         ];
-        let (outcome, log) = exact(&server, &Load::fast(server.addr(), 3, 270, mix))?;
+        let (outcome, log) = exact(&server, &Load::fast(server.addr(), 3, 270, shapes))?;
         ensure!(log.connections == 3, "connections were lost");
         ensure!(outcome.report.endpoint("GET /stream")?.requests == 90);
     }
@@ -56,8 +56,8 @@ fn uploads() -> Result<()> {
         chunks.extend_from_slice(b"0\r\n\r\n");
         let head = b"POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n";
         let chunked = Request { bytes: [head.as_slice(), &chunks].concat(), ..Request::post("/echo", &[]) };
-        let mix = vec![Request::post("/echo", &body), chunked, Request::get("/hello")];
-        exact(&server, &Load::fast(server.addr(), 4, 90, mix))?;
+        let uploads = vec![Request::post("/echo", &body), chunked, Request::get("/hello")];
+        exact(&server, &Load::fast(server.addr(), 4, 90, uploads))?;
     }
     Ok(())
 }
@@ -81,6 +81,72 @@ fn request_line_in_pieces() -> Result<()> {
         ensure!((found.requests, found.latency_s.count) == (3, 3), "{found:?}");
         ensure!(found.bytes_in == 3 * request.bytes.len() as u64, "{} bytes", found.bytes_in);
         ensure!(report.endpoints()?.len() == 1, "pieces became endpoints");
+    }
+    Ok(())
+}
+
+/// Heads much longer than most (a cookie of 20 KB), with and without a body, are one request each.
+fn long_heads() -> Result<()> {
+    for server in both()? {
+        let cookie = format!("cookie: c={}\r\n", "x".repeat(20_000));
+        let heads = vec![
+            Request::new("GET /hello", "GET", "/hello", &cookie, &[]),
+            Request::new("POST /echo", "POST", "/echo", &cookie, &[b'y'; 5_000]),
+            Request::get_as("GET /items/{id}", "/items/1"),
+        ];
+        exact(&server, &Load::fast(server.addr(), 4, 120, heads))?;
+    }
+    Ok(())
+}
+
+/// Bytes that are no HTTP on one connection leave the counts of the others alone.
+fn not_http() -> Result<()> {
+    for server in both()? {
+        let probe = Probe::attach(server.pid(), &[])?;
+        let mut strange = Conn::open(server.addr())?;
+        strange.send(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x0d, 0x0a, 0x0d, 0x0a])?;
+        strange.reply(false)?;
+        let mut upper = Conn::open(server.addr())?;
+        upper.send(b"HELLO\r\n\r\n")?;
+        upper.reply(false)?;
+        let log = Load::fast(server.addr(), 4, 100, mix()).run()?;
+        let report = finish(probe, &server)?.report;
+        report.nothing_lost()?;
+        for (name, sum) in log.sums() {
+            let found = report.endpoint(&name)?;
+            ensure!((found.requests, found.bytes_out) == (sum.requests, sum.received), "{name}: {found:?}");
+        }
+        let timed: u64 = report.endpoints()?.iter().map(|found| found.latency_s.count).sum();
+        ensure!(timed <= 102, "{timed} requests were timed, of 100 and at most 2 strange ones");
+    }
+    Ok(())
+}
+
+/// A WebSocket's frames never become requests, and its upgrade is one at most.
+fn websocket() -> Result<()> {
+    const HEADERS: &str = "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\n\
+                           sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for server in both()? {
+        let probe = Probe::attach(server.pid(), &[])?;
+        let mut conn = Conn::open(server.addr())?;
+        let upgrade = Request::new("GET /ws", "GET", "/ws", HEADERS, &[]);
+        ensure!(conn.exchange(&upgrade)?.status == 101, "no upgrade");
+        for _ in 0..20 {
+            // A masked text frame (RFC 6455, 5.2) that says GET; the mask is zero, so it reads the same.
+            conn.send(b"\x81\x83\0\0\0\0GET")?;
+            let mut frame = [0; 64];
+            let n = conn.read(&mut frame)?;
+            ensure!(&frame[..n] == b"\x81\x03GET", "an echo of {:?}", &frame[..n]);
+        }
+        let log = Load::fast(server.addr(), 2, 40, mix()).run()?;
+        let report = finish(probe, &server)?.report;
+        report.nothing_lost()?;
+        for found in report.endpoints()? {
+            let expected = log.sums().get(&found.endpoint).map_or(1, |sum| sum.requests);
+            let is_known = found.endpoint == "GET /ws" || expected == 20;
+            ensure!(is_known && found.requests <= expected, "{found:?}");
+        }
+        ensure!(report.endpoint("GET /hello")?.requests == 20);
     }
     Ok(())
 }

@@ -167,7 +167,7 @@ fn attach_under_load() -> Result<()> {
     const CONNS: u64 = 16;
     let server = Uvicorn::new("uvloop", "httptools").start()?;
     let load = Load::fast(server.addr(), 16, 20_000, mix());
-    let counter = load.counter();
+    let counter = load.answered.clone();
     let client = std::thread::spawn(move || load.run());
     wait::until("a running load", wait::SOON, || Ok((counter.get() > 500).then_some(())))?;
     let probe = Probe::attach(server.pid(), &[])?;

@@ -43,9 +43,9 @@ pub(super) fn ensure(board: &Board, compiler: &Compiler) -> Result<()> {
     install
         .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force", "--no-default-features"])
         .arg(format!("--features=llvm-{major}"))
-        // Its release profile keeps full debug info; without it the build takes two thirds of the time. Its own code
-        // is a small part of a link, LLVM does the work.
-        .args(["--config", "profile.release.debug=0", "--config", "profile.release.opt-level=1"])
+        // A third of the processor time of its own release profile; a link of our object then takes 2.1 s instead of
+        // 1.7 s, because the work in it is LLVM's.
+        .args(["--config", "profile.release.opt-level=0", "--config", "profile.release.debug=0"])
         .arg("--root")
         .arg(&cache)
         .env("LLVM_PREFIX", &prefix);

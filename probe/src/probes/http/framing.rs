@@ -11,7 +11,7 @@ pub(super) enum Span<'a> {
     Gap(u64),
 }
 
-impl<'a> Span<'a> {
+impl Span<'_> {
     pub(super) fn len(self) -> u64 {
         match self {
             Self::Seen(bytes) => bytes.len() as u64,

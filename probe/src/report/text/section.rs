@@ -35,8 +35,8 @@ pub(super) fn header(report: &Report) -> String {
     });
     let lines = [
         ("target", format!("pid {}{processes}: {}", run.target.pid, plain(&run.target.cmdline))),
-        ("time", format!("{} from {}{ended}", seconds(run.duration_s), plain(&run.started_at))),
         ("run", plain(&run.id)),
+        ("time", format!("{} from {}{ended}", seconds(run.duration_s), plain(&run.started_at))),
         ("host", format!("{}, Linux {}", plain(&run.host), plain(&run.kernel))),
         (
             "profile",
