@@ -216,6 +216,9 @@ pub struct Summary {
     pub attach_s: f64,
     /// What could not be seen.
     pub blind_spots: Vec<BlindSpot>,
+    /// Connections whose bytes could not be decoded, upgraded ones apart: their requests are missing.
+    #[serde(default)]
+    pub undecoded_connections: u64,
     /// The tree's TCP listeners.
     pub listeners: Vec<Listener>,
     /// Statistics of the socket calls, from the kernel's histograms.

@@ -30,7 +30,9 @@ static SCRATCH: PerCpuArray<DataRaw> = PerCpuArray::with_max_entries(1, 0);
 #[inline(always)]
 pub(crate) fn emit_recv(head: DataHead, buffer: Buffer) {
     // A method token is letters.
-    emit(head, buffer, RECV_CAPTURE, RECV_BODY_CAPTURE, 0, |start| start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase());
+    emit(head, buffer, RECV_CAPTURE, RECV_BODY_CAPTURE, 0, |start| {
+        start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase()
+    });
 }
 
 /// Sends up a write.
@@ -122,7 +124,8 @@ fn copy(raw: &mut DataRaw, offset: usize, from: u64, len: usize) -> usize {
         return 0;
     }
     // SAFETY: offset + len is at most 2 * RECV_CAPTURE - 1, the record's size; the helper checks the source.
-    let failed = unsafe { probe_read_user(raw.bytes.as_mut_ptr().add(offset).cast(), len as u32, from as *const _) };
+    let failed =
+        unsafe { probe_read_user(raw.bytes.as_mut_ptr().add(offset).cast(), len as u32, from as *const _) };
     if failed != 0 {
         lose(LossCause::UserReadFault);
         return 0;

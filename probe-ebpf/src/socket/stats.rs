@@ -22,7 +22,11 @@ const MSG_DONTWAIT: u64 = 0x40;
 #[inline(always)]
 pub(crate) fn role_and_mode(flags: u32, message_flags: u64) -> (Role, Mode) {
     let role = if flags & CONN_SERVER != 0 { Role::Server } else { Role::Client };
-    let mode = if flags & CONN_NONBLOCK != 0 || message_flags & MSG_DONTWAIT != 0 { Mode::Nonblocking } else { Mode::Blocking };
+    let mode = if flags & CONN_NONBLOCK != 0 || message_flags & MSG_DONTWAIT != 0 {
+        Mode::Nonblocking
+    } else {
+        Mode::Blocking
+    };
     (role, mode)
 }
 

@@ -37,7 +37,7 @@ pub struct AttachArgs {
     /// Which processes.
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Objectives, routes and phases (TOML); without one there is a report but nothing to fail
+    /// Objectives and routes (TOML) [default: a general table for APIs, profiles/default.toml]
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// End after this time, e.g. 60s, 5m, 1h; otherwise at Ctrl-C or when the target exits
@@ -56,7 +56,7 @@ pub struct AttachArgs {
     #[arg(long, value_name = "AS")]
     pub inconclusive: Option<InconclusiveAs>,
     /// Size of the ring buffer between kernel and probe, MiB, a power of two
-    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = parse_ring_mib, hide = true)]
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = parse_ring_mib, hide = true)]
     pub ring_mib: u32,
     /// The kernel's type information
     #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, hide = true)]

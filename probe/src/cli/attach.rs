@@ -39,7 +39,9 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
     };
 
     let profile = Arc::new(profile);
-    let Finished { report, warnings } = engine::run(EngineConfig {
+    // Before the run: should it be killed, its recording can still be judged by the same profile.
+    let n_saved = save(out.path(), &[(PROFILE, &profile.text)]);
+    let finished = engine::run(EngineConfig {
         roots,
         children: !args.no_children,
         duration: args.duration,
@@ -48,13 +50,22 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
         record: args.record.then(|| out.path().to_owned()),
         profile: Arc::clone(&profile),
         stop,
-    })?;
+    });
+    if finished.is_err() {
+        // Nothing came of it: leave nothing either.
+        let _ = fs::remove_file(out.path().join(PROFILE));
+    }
+    let Finished { report, warnings } = finished?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
 
     out.keep();
-    save(out.path(), &Text { colour: false }.render(&report), &Json.render(&report), &profile.text);
+    let results =
+        [(REPORT_JSON, &Json.render(&report)), (REPORT_TEXT, &Text { colour: false }.render(&report))];
+    if n_saved + save(out.path(), &results) == 1 + results.len() {
+        tracing::info!(directory = %out.path().display(), "run saved");
+    }
     print_report(&Text { colour: is_colour_wanted() }.render(&report))
         .context("failed to write the report to `stdout`")?;
     Ok(outcome(report.verdict, args.inconclusive))
@@ -82,22 +93,20 @@ fn check_host(btf: &Path) -> anyhow::Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(Refusal { problems, is_usage: false }.into()) }
 }
 
-/// Writes the results. The run is over and its report goes to stdout whatever happens here, so a full disk
-/// is told and does not change the verdict.
-fn save(directory: &Path, text: &str, json: &str, profile: &str) {
-    let mut n_failed = 0;
-    for (name, contents) in [(REPORT_JSON, json), (REPORT_TEXT, text), (PROFILE, profile)] {
+/// Writes files and says how many it could. The report goes to stdout whatever happens here, so a full disk is
+/// told and does not change the verdict.
+fn save(directory: &Path, files: &[(&str, &String)]) -> usize {
+    let save_one = |(name, contents): &&(&str, &String)| {
         let path = directory.join(name);
-        if let Err(error) = fs::write(&path, contents) {
+        let saved = fs::write(&path, contents);
+        if let Err(error) = &saved {
             // Half a file would be read as a damaged run later.
             let _ = fs::remove_file(&path);
-            complain(&path, &error);
-            n_failed += 1;
+            complain(&path, error);
         }
-    }
-    if n_failed == 0 {
-        tracing::info!(directory = %directory.display(), "run saved");
-    }
+        saved.is_ok()
+    };
+    files.iter().filter(save_one).count()
 }
 
 fn complain(path: &Path, error: &dyn Display) {
@@ -135,6 +144,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_gone_does_not_stop_the_others() {
-        save(Path::new("/nonexistent/run"), "", "", "");
+        let text = String::new();
+        assert_eq!(save(Path::new("/nonexistent/run"), &[(REPORT_JSON, &text), (REPORT_TEXT, &text)]), 0);
     }
 }

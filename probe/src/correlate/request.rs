@@ -57,7 +57,9 @@ impl Correlator {
     fn accepted(&mut self, accepted: &Accepted, out: &mut Vec<Finding>) {
         out.push(Finding::Accept {
             port: accepted.port,
-            queue_wait_ns: accepted.established_ns.map(|established| accepted.ts_ns.saturating_sub(established)),
+            queue_wait_ns: accepted
+                .established_ns
+                .map(|established| accepted.ts_ns.saturating_sub(established)),
             backlog: accepted.backlog,
         });
         self.conns.entry(accepted.conn).or_default().accept = Some((accepted.established_ns, accepted.ts_ns));
@@ -199,8 +201,20 @@ mod tests {
         assert_eq!(
             timings(&found),
             [
-                Some(Timing { accept_queue_ns: 450, receive_queue_ns: 100, read_ns: 100, app_ns: 100, write_ns: 50 }),
-                Some(Timing { accept_queue_ns: 0, receive_queue_ns: 600, read_ns: 0, app_ns: 100, write_ns: 0 }),
+                Some(Timing {
+                    accept_queue_ns: 450,
+                    receive_queue_ns: 100,
+                    read_ns: 100,
+                    app_ns: 100,
+                    write_ns: 50
+                }),
+                Some(Timing {
+                    accept_queue_ns: 0,
+                    receive_queue_ns: 600,
+                    read_ns: 0,
+                    app_ns: 100,
+                    write_ns: 0
+                }),
             ]
         );
         assert!(found.contains(&Finding::Accept { port: 80, queue_wait_ns: Some(500), backlog: 1 }));
@@ -236,7 +250,10 @@ mod tests {
     #[test]
     fn unanswered() {
         let found = run(&[Event::Request(request(Some(1), 2, 2))]);
-        assert!(matches!(&found[..], [Finding::Exchange(Exchange { ending: Ending::InFlight, status: 0, .. })]));
+        assert!(matches!(
+            &found[..],
+            [Finding::Exchange(Exchange { ending: Ending::InFlight, status: 0, .. })]
+        ));
     }
 
     proptest! {

@@ -92,7 +92,8 @@ struct Programs {
 fn programs(kernel: &Kernel) -> Programs {
     let mut sum = Programs::default();
     for fd in kernel.program_fds() {
-        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).unwrap_or_default();
+        let text =
+            fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).unwrap_or_default();
         let one = parse_fdinfo(&text);
         sum.run_time_ns += one.run_time_ns;
         sum.recursion_misses += one.recursion_misses;

@@ -84,7 +84,9 @@ mod tests {
         assert_ne!(found.inet_sport, 0);
         assert_eq!(found.skc_family, 16);
         assert_eq!(found.tcp_write_seq % 4, 0);
-        for offset in [found.task_pid, found.task_files, found.file_private_data, found.skb_data, found.sk_ack_backlog] {
+        for offset in
+            [found.task_pid, found.task_files, found.file_private_data, found.skb_data, found.sk_ack_backlog]
+        {
             assert_ne!(offset, 0);
         }
     }

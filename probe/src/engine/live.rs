@@ -25,7 +25,8 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn new(duration: Option<Duration>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let style = ProgressStyle::with_template("{spinner} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
             ProgressBar::new_spinner().with_style(style)
         });
         Self { bar, duration, began: Instant::now(), n_seconds: 0 }
@@ -37,8 +38,10 @@ impl Live {
         ports.sort_unstable();
         ports.dedup();
         let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-        let listening = if ports.is_empty() { "not listening yet".to_owned() } else { format!("port {ports}") };
-        let until = self.duration.map_or_else(|| "until Ctrl-C".to_owned(), |duration| format!("for {duration:?}"));
+        let listening =
+            if ports.is_empty() { "not listening yet".to_owned() } else { format!("port {ports}") };
+        let until =
+            self.duration.map_or_else(|| "until Ctrl-C".to_owned(), |duration| format!("for {duration:?}"));
         let root = roots.first().map(|root| root.pid).unwrap_or_default();
         self.say(&format!(
             "attached to pid {root}: {} processes, {} threads, {listening}; {until}",
@@ -96,9 +99,14 @@ mod tests {
     /// The line fits a terminal, also after a long and busy run.
     #[test]
     fn line() {
-        let progress =
-            Progress { requests: 123_456_789, rate_per_s: 9_876.5, latency_p95_s: Some(12.3456), errors: 12_345, aborted: 999 };
-        let line = progress_line(Duration::from_secs(5400), Some(Duration::from_secs(7200)), &progress, 0);
+        let progress = Progress {
+            requests: 123_456_789,
+            rate_per_s: 9_876.5,
+            latency_p95_s: Some(12.3456),
+            errors: 12_345,
+            aborted: 999,
+        };
+        let line = progress_line(Duration::from_mins(90), Some(Duration::from_hours(2)), &progress, 0);
         assert_eq!(
             line,
             "5400/7200s  123456789 requests  9876/s  p95 12345.6 ms  12345 errors  999 aborted  0 lost"

@@ -130,7 +130,9 @@ impl Kernel {
         match self.threads.insert(tid, thread, BPF_NOEXIST) {
             Ok(()) => Ok(()),
             Err(error) if is_errno(&error, nix::errno::Errno::EEXIST) => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("failed to trace thread {tid} of process {pid}")),
+            Err(error) => {
+                Err(error).with_context(|| format!("failed to trace thread {tid} of process {pid}"))
+            }
         }
     }
 

@@ -97,8 +97,11 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     let mut health = health::Health::begin();
     let start_ns = clock::monotonic_ns();
     let begun = summary::Begun::now(start_ns, start_ns.saturating_sub(attach_began), &config.roots);
-    let recorder =
-        config.record.as_deref().map(|directory| record::Writer::create(directory, &begun.header)).transpose()?;
+    let recorder = config
+        .record
+        .as_deref()
+        .map(|directory| record::Writer::create(directory, &begun.header))
+        .transpose()?;
     let mut pump = pump::Pump::new(Analysis::new(Arc::clone(&config.profile)), recorder);
     let mut live = live::Live::new(config.duration);
     live.attached(&config.roots, &tree);

@@ -54,7 +54,9 @@ impl Begun {
     ) -> Result<Summary> {
         let mut lost: std::collections::BTreeMap<String, u64> =
             kernel.losses()?.into_iter().map(|(cause, count)| (cause.to_owned(), count)).collect();
-        for (cause, count) in [("recursion", cost.n_recursion_misses), ("undecodable_record", pump.n_undecodable())] {
+        for (cause, count) in
+            [("recursion", cost.n_recursion_misses), ("undecodable_record", pump.n_undecodable())]
+        {
             if count > 0 {
                 lost.insert(cause.to_owned(), count);
             }
@@ -88,6 +90,12 @@ impl Begun {
             agent_rss_bytes: cost.agent_rss_bytes,
             attach_s: self.attach_ns as f64 / 1e9,
             blind_spots,
+            // After an upgrade there are no requests that could be missing.
+            undecoded_connections: pump
+                .undecoded()
+                .filter(|(why, _)| *why != Why::Upgraded)
+                .map(|(_, undecoded)| undecoded.conns)
+                .sum(),
             listeners,
             syscalls: kernel.syscalls()?,
         })
@@ -130,9 +138,11 @@ fn of_target(facts: &facts::Facts) -> Vec<BlindSpot> {
 fn of_connections(why: Why, Undecoded { conns, bytes }: Undecoded) -> BlindSpot {
     let (what, why, remedy) = match why {
         Why::Upgraded => ("messages after the upgrade", "WebSocket frames are not decoded", "none yet"),
-        Why::Tls => {
-            ("encrypted requests", "the bytes are TLS records", "terminate TLS in front of the server for the test")
-        }
+        Why::Tls => (
+            "encrypted requests",
+            "the bytes are TLS records",
+            "terminate TLS in front of the server for the test",
+        ),
         Why::Http2 => ("HTTP/2 requests", "only HTTP/1.x is decoded", "let the client speak HTTP/1.1"),
         Why::Garbled => (
             "undecodable traffic",

@@ -45,7 +45,8 @@ impl Tree {
         let mut known = BTreeSet::new();
         let mut pids = Vec::new();
         for _ in 0..MAX_ROUNDS {
-            pids = if children { procfs::tree(&root_pids, &procfs::all_processes()) } else { root_pids.clone() };
+            pids =
+                if children { procfs::tree(&root_pids, &procfs::all_processes()) } else { root_pids.clone() };
             let before = known.len();
             for &pid in &pids {
                 for thread in procfs::threads(pid) {
@@ -117,7 +118,8 @@ impl Tree {
                 crate::event::Listener {
                     addr: listener.addr,
                     port: listener.port,
-                    overflows: queue.map(|queue| u64::from(queue.last.drops.wrapping_sub(queue.drops_before))),
+                    overflows: queue
+                        .map(|queue| u64::from(queue.last.drops.wrapping_sub(queue.drops_before))),
                     backlog_seen: queue.map_or(0, |queue| queue.backlog_max),
                     backlog_limit: queue.map(|queue| queue.last.backlog_limit),
                 }
@@ -147,7 +149,8 @@ impl Tree {
         for (key, queue) in queues {
             // A listener that is new since the attach began with no drops.
             let drops_before = if first { queue.drops } else { 0 };
-            let watched = self.queues.entry(key).or_insert(Watched { drops_before, last: queue, backlog_max: 0 });
+            let watched =
+                self.queues.entry(key).or_insert(Watched { drops_before, last: queue, backlog_max: 0 });
             watched.last = queue;
             watched.backlog_max = watched.backlog_max.max(queue.backlog);
         }
@@ -156,7 +159,8 @@ impl Tree {
 
 /// The id could be another thread's by now, which must not be traced for it.
 fn forget_if_gone(kernel: &mut Kernel, pid: u32, thread: &procfs::Stat) {
-    let same = procfs::threads(pid).iter().any(|now| now.pid == thread.pid && now.start_ticks == thread.start_ticks);
+    let same =
+        procfs::threads(pid).iter().any(|now| now.pid == thread.pid && now.start_ticks == thread.start_ticks);
     if !same {
         kernel.forget_thread(thread.pid);
     }

@@ -170,7 +170,9 @@ impl Reader {
                 .map_err(|what| self.error(value.span().start, format!("`{name}` of {whose} {what}")))
                 .ok()
         };
-        let (target, limit_level) = (level(target, "target")?, level(limit, "limit")?);
+        // Both are read before either is given up: all mistakes are told at once.
+        let levels = (level(target, "target"), level(limit, "limit"));
+        let (target, limit_level) = (levels.0?, levels.1?);
         let higher_is_better = metric.higher_is_better();
         let is_stricter = if higher_is_better { limit_level > target } else { limit_level < target };
         if is_stricter {

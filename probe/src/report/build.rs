@@ -23,7 +23,9 @@ pub fn build(summary: &Summary, profile: &Profile, aggregate: &Aggregate) -> Rep
     let is_finished = summary.ended_by != EndedBy::Unfinished;
     let lost = summary.lost.values().fold(0u64, |sum, lost| sum.saturating_add(*lost));
     let loss_ratio = lost as f64 / summary.events.saturating_add(lost).max(1) as f64;
-    let objectives = judge(profile, aggregate, PHASE, Confidence { duration_s, loss_ratio, is_finished });
+    let undecoded_ratio = undecoded_ratio(summary, aggregate);
+    let confidence = Confidence { duration_s, loss_ratio, undecoded_ratio, is_finished };
+    let objectives = judge(profile, aggregate, PHASE, confidence);
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         run: Run {
@@ -94,6 +96,14 @@ fn endpoint(name: &str, stats: &EndpointStats, duration_s: f64) -> Endpoint {
         bytes_in: stats.bytes_in,
         bytes_out: stats.bytes_out,
     }
+}
+
+/// Connections that could not be decoded among all that were accepted during the run.
+fn undecoded_ratio(summary: &Summary, aggregate: &Aggregate) -> f64 {
+    let accepted: u64 = aggregate.listeners().values().map(|listener| listener.accepted).sum();
+    // Connections older than the attach are in no accept.
+    let all = accepted.max(summary.undecoded_connections).max(1);
+    summary.undecoded_connections as f64 / all as f64
 }
 
 fn listeners(summary: &Summary, aggregate: &Aggregate) -> Vec<Listener> {

@@ -22,6 +22,8 @@ pub struct Confidence {
     pub duration_s: f64,
     /// Lost events among all.
     pub loss_ratio: f64,
+    /// Connections that could not be decoded among all.
+    pub undecoded_ratio: f64,
     /// The run was seen to its end.
     pub is_finished: bool,
 }
@@ -143,8 +145,11 @@ fn doubt_of_run(run: Confidence) -> Option<String> {
     if !run.is_finished {
         return Some("the recording has no end, so that it is unknown what was lost".to_owned());
     }
-    (run.loss_ratio > MAX_UNSEEN)
-        .then(|| format!("{:.2} % of the events were lost, more than 0.1 %", run.loss_ratio * 100.0))
+    let share = |ratio: f64, what: &str| {
+        (ratio > MAX_UNSEEN).then(|| format!("{:.2} % of the {what}, more than 0.1 %", ratio * 100.0))
+    };
+    share(run.loss_ratio, "events were lost")
+        .or_else(|| share(run.undecoded_ratio, "connections could not be decoded"))
 }
 
 /// Where a value stands.

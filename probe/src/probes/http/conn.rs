@@ -99,7 +99,13 @@ impl Conn {
         Ok(())
     }
 
-    fn read_span<'a>(&mut self, read: &Bytes<'a>, mut span: Span<'a>, mut first: bool, out: &mut Vec<Event>) -> Outcome {
+    fn read_span<'a>(
+        &mut self,
+        read: &Bytes<'a>,
+        mut span: Span<'a>,
+        mut first: bool,
+        out: &mut Vec<Event>,
+    ) -> Outcome {
         while span.len() > 0 {
             match &mut self.inbound {
                 Inbound::Body(body) => {
@@ -173,7 +179,12 @@ impl Conn {
     }
 
     /// More bytes of a request head; what is left of them behind it.
-    fn head_bytes<'a>(&mut self, read: &Bytes<'a>, bytes: &'a [u8], out: &mut Vec<Event>) -> Result<Span<'a>, Why> {
+    fn head_bytes<'a>(
+        &mut self,
+        read: &Bytes<'a>,
+        bytes: &'a [u8],
+        out: &mut Vec<Event>,
+    ) -> Result<Span<'a>, Why> {
         let Inbound::Head(held) = &mut self.inbound else { return Ok(Span::Gap(0)) };
         let before = held.len();
         // Nearly always the whole head lies in one read: parse it where it is.

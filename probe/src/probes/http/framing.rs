@@ -22,7 +22,9 @@ impl Span<'_> {
     /// Without its first bytes; `n` is at most its length.
     pub(super) fn after(self, n: u64) -> Self {
         match self {
-            Self::Seen(bytes) => Self::Seen(bytes.get(usize::try_from(n).unwrap_or(usize::MAX)..).unwrap_or_default()),
+            Self::Seen(bytes) => {
+                Self::Seen(bytes.get(usize::try_from(n).unwrap_or(usize::MAX)..).unwrap_or_default())
+            }
             Self::Gap(len) => Self::Gap(len - n.min(len)),
         }
     }

@@ -74,7 +74,8 @@ pub(super) fn request_line(bytes: &[u8]) -> Option<(String, String)> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split(' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-    let is_method = !method.is_empty() && method.len() <= 32 && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_method =
+        !method.is_empty() && method.len() <= 32 && method.bytes().all(|byte| byte.is_ascii_uppercase());
     (is_method && version.starts_with("HTTP/1.")).then(|| (method.to_owned(), path_of(target)))
 }
 
@@ -87,8 +88,11 @@ pub(super) fn response(bytes: &[u8], to_head: bool) -> Parsed<ResponseHead> {
             let Some(status) = response.code else { return Parsed::Invalid };
             // RFC 9112, 6.3: these never have a body, whatever their headers say.
             let bodyless = to_head || status < 200 || status == 204 || status == 304;
-            let body =
-                if bodyless { Length::Known(0) } else { length(response.headers).unwrap_or(Length::UntilClose) };
+            let body = if bodyless {
+                Length::Known(0)
+            } else {
+                length(response.headers).unwrap_or(Length::UntilClose)
+            };
             Parsed::Head(ResponseHead { len, status, body })
         }
         Ok(httparse::Status::Partial) => Parsed::Partial,
@@ -163,8 +167,14 @@ mod tests {
     #[test]
     fn reads_responses() {
         let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
-        assert_eq!(response(ok, false), Parsed::Head(ResponseHead { len: 38, status: 200, body: Length::Known(5) }));
-        assert_eq!(response(ok, true), Parsed::Head(ResponseHead { len: 38, status: 200, body: Length::Known(0) }));
+        assert_eq!(
+            response(ok, false),
+            Parsed::Head(ResponseHead { len: 38, status: 200, body: Length::Known(5) })
+        );
+        assert_eq!(
+            response(ok, true),
+            Parsed::Head(ResponseHead { len: 38, status: 200, body: Length::Known(0) })
+        );
         let none = b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n";
         assert!(matches!(response(none, false), Parsed::Head(ResponseHead { body: Length::Known(0), .. })));
         let open = b"HTTP/1.0 200 OK\r\n\r\n";

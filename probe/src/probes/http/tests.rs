@@ -15,7 +15,14 @@ struct Script {
 impl Script {
     fn new() -> Self {
         let mut decoder = Decoder::default();
-        decoder.accepted(&Accepted { ts_ns: 1, conn: 7, pid: 1, port: 80, established_ns: Some(1), backlog: 1 });
+        decoder.accepted(&Accepted {
+            ts_ns: 1,
+            conn: 7,
+            pid: 1,
+            port: 80,
+            established_ns: Some(1),
+            backlog: 1,
+        });
         Self { decoder, now: 0, out: Vec::new() }
     }
 
@@ -105,7 +112,8 @@ const OK5: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 /// Head and body in two writes, as uvicorn does.
 #[test]
 fn head_and_body_in_two_writes() {
-    let script = Script::new().reads(GET).writes(&OK5[..38]).writes(&OK5[38..]).reads(GET).writes(OK5).finishes();
+    let script =
+        Script::new().reads(GET).writes(&OK5[..38]).writes(&OK5[38..]).reads(GET).writes(OK5).finishes();
     assert_eq!(script.told(), ["GET /a 19 200 43 Complete 10..30", "GET /a 19 200 43 Complete 40..50"]);
 }
 
@@ -129,7 +137,8 @@ fn pipelined() {
 #[test]
 fn body_tail_and_next_request() {
     let put = b"PUT /b HTTP/1.1\r\ncontent-length: 10\r\n\r\n12345";
-    let script = Script::new().reads(put).reads(b"67890GET /a HTTP/1.1\r\n\r\n").writes(OK5).writes(OK5).finishes();
+    let script =
+        Script::new().reads(put).reads(b"67890GET /a HTTP/1.1\r\n\r\n").writes(OK5).writes(OK5).finishes();
     assert_eq!(script.told(), ["PUT /b 49 200 43 Complete 10..30", "GET /a 19 200 43 Complete 20..40"]);
 }
 
@@ -137,8 +146,12 @@ fn body_tail_and_next_request() {
 #[test]
 fn continue_first() {
     let post = b"POST /u HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n";
-    let script =
-        Script::new().reads(post).writes(b"HTTP/1.1 100 Continue\r\n\r\n").reads(b"abc").writes(OK5).finishes();
+    let script = Script::new()
+        .reads(post)
+        .writes(b"HTTP/1.1 100 Continue\r\n\r\n")
+        .reads(b"abc")
+        .writes(OK5)
+        .finishes();
     assert_eq!(script.told(), ["POST /u 64 200 43 Complete 10..40"]);
 }
 
@@ -158,7 +171,11 @@ fn chunked_response() {
 #[test]
 fn large_body() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n";
-    let script = Script::new().reads(GET).writes(head).writes_gap(b"x", 1_500_000, b"y").writes_gap(b"x", 500_000, b"y");
+    let script = Script::new()
+        .reads(GET)
+        .writes(head)
+        .writes_gap(b"x", 1_500_000, b"y")
+        .writes_gap(b"x", 500_000, b"y");
     let script = script.finishes();
     assert_eq!(script.told(), ["GET /a 19 200 2000044 Complete 10..40"]);
 }
@@ -201,7 +218,8 @@ fn in_flight() {
 /// belongs to nobody.
 #[test]
 fn older_than_the_attach() {
-    let script = Script::old().writes(OK5).reads(b"rest of a body").writes(OK5).reads(GET).writes(OK5).finishes();
+    let script =
+        Script::old().writes(OK5).reads(b"rest of a body").writes(OK5).reads(GET).writes(OK5).finishes();
     assert_eq!(script.told(), ["GET /a 19 200 43 Complete 40..50"]);
 }
 
@@ -256,7 +274,7 @@ fn head_longer_than_the_capture() {
 fn held_bytes_are_bounded() {
     let mut decoder = Decoder::default();
     let mut out = Vec::new();
-    let filler = [b"GET /a HTTP/1.1\r\nx: ".as_slice(), &[b'a'; 30_000]].concat();
+    let filler = [b"GET /a HTTP/1.1\r\nx: ".as_slice(), &vec![b'a'; 30_000]].concat();
     for conn in 0..1000 {
         decoder.accepted(&Accepted { ts_ns: 1, conn, pid: 1, port: 80, established_ns: None, backlog: 1 });
         let read = Bytes { conn, ..Script::new().call(Direction::In, &filler, filler.len() as u64, b"") };

@@ -6,7 +6,8 @@ use crate::event::Ending;
 use crate::profile::Profile;
 
 const MS: u64 = 1_000_000;
-const SURE: Confidence = Confidence { duration_s: 10.0, loss_ratio: 0.0, is_finished: true };
+const SURE: Confidence =
+    Confidence { duration_s: 10.0, loss_ratio: 0.0, undecoded_ratio: 0.0, is_finished: true };
 
 struct Load {
     seen: Vec<Seen>,
@@ -192,6 +193,12 @@ fn lost_events_and_a_run_without_end_make_everything_inconclusive() {
     for (loss_ratio, expected) in [(0.001, Verdict::Fail), (0.001_1, Verdict::Inconclusive)] {
         assert_eq!(load.judge(P95, Confidence { loss_ratio, ..SURE })[0].verdict, expected, "{loss_ratio}");
     }
+    let judgement = load.judge(P95, Confidence { undecoded_ratio: 0.01, ..SURE }).remove(0);
+    assert_eq!(judgement.verdict, Verdict::Inconclusive);
+    assert_eq!(
+        judgement.reason.as_deref(),
+        Some("1.00 % of the connections could not be decoded, more than 0.1 %")
+    );
     let judgement = load.judge(P95, Confidence { is_finished: false, ..SURE }).remove(0);
     assert_eq!(judgement.verdict, Verdict::Inconclusive);
     assert!(judgement.value.is_some() && judgement.reason.unwrap().contains("no end"));
