@@ -16,6 +16,7 @@ use probe_common::{
 use crate::shared::{
     emit::{emit, lose},
     kern,
+    log::log,
 };
 
 /// The traced threads. A hash map because thread ids are sparse (up to 4 million) and membership must be
@@ -62,6 +63,7 @@ fn try_fork(ctx: &RawTracePointContext) -> Option<i32> {
     if THREADS.insert(child_tid, thread, 0).is_err() {
         lose(LossCause::ThreadTableFull);
     }
+    log!(ctx, "fork: thread {} of process {}", child_tid, child_pid);
     if is_process {
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_ktime_get_ns() };

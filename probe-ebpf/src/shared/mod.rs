@@ -4,4 +4,5 @@ pub(crate) mod bounds;
 pub(crate) mod emit;
 pub(crate) mod fdio;
 pub(crate) mod kern;
+pub(crate) mod log;
 pub(crate) mod regs;

@@ -15,6 +15,7 @@ use crate::{
         emit::emit,
         fdio::{Buffer, Call},
         kern::{self, Sock},
+        log::log,
     },
 };
 
@@ -39,6 +40,7 @@ pub(crate) fn accept(ctx: &RawTracePointContext, call: &Call) -> Option<i32> {
     // SAFETY: a valid map value; a racing segment writes other fields.
     let conn = unsafe { &mut *conn };
     conn.flags |= CONN_ACCEPTED | CONN_SERVER;
+    log!(ctx, "accept: port {} fd {}", port, call.ret);
     emit(&AcceptRaw {
         header: process::header(ctx, Kind::Accept, call.ts_ns),
         conn: conn.id,

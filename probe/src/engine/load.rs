@@ -43,6 +43,8 @@ pub struct LoadConfig<'a> {
 
 /// The loaded kernel side. Dropping it detaches and frees everything.
 pub struct Kernel {
+    #[cfg(feature = "kernel-log")]
+    logger: aya_log::EbpfLogger<&'static dyn log::Log>,
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     threads: HashMap<MapData, u32, Thread>,
@@ -79,6 +81,8 @@ impl Kernel {
             .load(OBJECT)
             .context("failed to load the kernel side; see `probe doctor`")?;
         Ok(Self {
+            #[cfg(feature = "kernel-log")]
+            logger: aya_log::EbpfLogger::init(&mut ebpf).context("failed to open the kernel side's log")?,
             ring: take(&mut ebpf, "EVENTS")?,
             threads: take(&mut ebpf, "THREADS")?,
             ports: take(&mut ebpf, "LISTEN_PORTS")?,
@@ -153,6 +157,8 @@ impl Kernel {
 
     /// Reads every record that is in the ring now.
     pub fn drain(&mut self, mut record: impl FnMut(&[u8])) {
+        #[cfg(feature = "kernel-log")]
+        self.logger.flush();
         while let Some(item) = self.ring.next() {
             record(&item);
         }

@@ -45,7 +45,44 @@ pub fn hooks() -> impl Iterator<Item = (&'static Spec, &'static Hook)> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{PROBES, hooks};
+    use probe_common::header::Kind;
+    use proptest::prelude::*;
+
+    use super::{PROBES, hooks, process, socket, wire};
+
+    proptest! {
+        /// Any bytes at all from the ring decode to something or to an error, never to a panic.
+        #[test]
+        fn records_never_panic(kind in 0u32..20, mut record in prop::collection::vec(any::<u8>(), 0..300)) {
+            // Most random kinds are unknown: make them known ones.
+            if let Some(bytes) = record.get_mut(16..20) {
+                bytes.copy_from_slice(&kind.to_ne_bytes());
+            }
+            let Ok(kind) = wire::kind_of(&record) else { return Ok(()) };
+            let _ = process::decode(kind, &record);
+            if let Ok(Some(socket::SocketEvent::Bytes(bytes))) = socket::decode(kind, &record) {
+                prop_assert!(bytes.head.len() + bytes.tail.len() <= record.len());
+            }
+        }
+    }
+
+    /// Every kind belongs to exactly one room, and a record that is cut short belongs to none.
+    #[test]
+    fn every_kind_has_one_decoder() {
+        for kind in Kind::ALL {
+            let mut record = vec![0; 200];
+            record[16..20].copy_from_slice(&(*kind as u32).to_ne_bytes());
+            assert_eq!(wire::kind_of(&record), Ok(*kind));
+            let process = process::decode(*kind, &record).unwrap().is_some();
+            let socket = socket::decode(*kind, &record).unwrap().is_some();
+            assert!(process != socket, "{kind:?}");
+            let cut = &record[..24];
+            let decoded = process::decode(*kind, cut).is_ok_and(|event| event.is_some())
+                || socket::decode(*kind, cut).is_ok_and(|event| event.is_some());
+            // The end of a process is its header alone.
+            assert_eq!(decoded, *kind == Kind::Exit, "{kind:?}");
+        }
+    }
 
     /// A hook has exactly one owner, a program one attach point, a room one name.
     #[test]

@@ -70,7 +70,7 @@ pub fn printable_cmdline(raw: &[u8]) -> String {
     if text.chars().count() <= CMDLINE_CHARS {
         return text.chars().map(printable).collect();
     }
-    text.chars().take(CMDLINE_CHARS - 1).map(printable).chain(['…']).collect()
+    text.chars().take(CMDLINE_CHARS - 3).map(printable).chain("...".chars()).collect()
 }
 
 /// The inode in a link text of `/proc/PID/fd` or `/proc/PID/ns`: `kind:[inode]`.
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(printable_cmdline(b""), "");
         let long = printable_cmdline(&[b'x'; 500]);
         assert_eq!(long.chars().count(), 120);
-        assert!(long.ends_with('…'));
+        assert!(long.ends_with("..."));
     }
 
     #[test]

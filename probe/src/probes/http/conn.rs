@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::BytesMut;
+
 use super::{
     decoder::Why,
     framing::{Body, Progress, Span},
@@ -39,7 +41,7 @@ struct Pending {
 #[derive(Debug)]
 enum Inbound {
     /// Between requests, with the beginning of a head.
-    Head(Vec<u8>),
+    Head(BytesMut),
     /// In the body of the newest pending request.
     Body(Body),
     /// Framing is unknown: the next read that begins with a request line is the next request.
@@ -50,7 +52,7 @@ enum Inbound {
 #[derive(Debug)]
 enum Outbound {
     /// Before or inside a response head.
-    Head(Vec<u8>),
+    Head(BytesMut),
     /// In the body of the oldest pending request's response.
     Body(Body),
 }
@@ -76,8 +78,8 @@ impl Conn {
     /// A connection whose first byte we see, or one that is older and of unknown state.
     pub(super) fn new(from_its_start: bool) -> Self {
         Self {
-            inbound: if from_its_start { Inbound::Head(Vec::new()) } else { Inbound::Resync },
-            outbound: Outbound::Head(Vec::new()),
+            inbound: if from_its_start { Inbound::Head(BytesMut::new()) } else { Inbound::Resync },
+            outbound: Outbound::Head(BytesMut::new()),
             pending: VecDeque::new(),
         }
     }
@@ -130,7 +132,7 @@ impl Conn {
                     if !first || head::request_line(bytes).is_none() {
                         return Ok(());
                     }
-                    self.inbound = Inbound::Head(Vec::new());
+                    self.inbound = Inbound::Head(BytesMut::new());
                 }
                 Inbound::Head(held) => {
                     let Span::Seen(bytes) = span else { return self.head_too_long(read, span, out) };
@@ -241,7 +243,7 @@ impl Conn {
 
     /// The newest request has been read whole.
     fn request_read(&mut self, out: &mut Vec<Event>) {
-        self.inbound = Inbound::Head(Vec::new());
+        self.inbound = Inbound::Head(BytesMut::new());
         if let Some(newest) = self.pending.back_mut()
             && !newest.told
         {
@@ -284,7 +286,7 @@ impl Conn {
                             held.extend_from_slice(bytes);
                         }
                         // Nearly always the whole head lies in one write: parse it where it is.
-                        let head_bytes = if before > 0 { held.as_slice() } else { bytes };
+                        let head_bytes = if before > 0 { &held[..] } else { bytes };
                         match head::response(head_bytes, oldest.request.method == "HEAD") {
                             Parsed::Invalid => return Err(Why::of(head_bytes)),
                             Parsed::Partial if head_bytes.len() > MAX_HEAD => return Err(Why::Garbled),
@@ -329,7 +331,7 @@ impl Conn {
 
     /// The oldest request has its whole response.
     fn response_sent(&mut self, out: &mut Vec<Event>) {
-        self.outbound = Outbound::Head(Vec::new());
+        self.outbound = Outbound::Head(BytesMut::new());
         self.settle(Ending::Complete, None, out);
     }
 
