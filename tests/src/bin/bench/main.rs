@@ -3,6 +3,12 @@
 //! `bench [--rounds N] [--json FILE]`; `cargo xtask bench` builds everything in release mode and runs it. Nothing here
 //! passes or fails: it measures.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program whose output is its result, with progress"
+)]
+
 mod calls;
 mod requests;
 
