@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -13,17 +13,14 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::{host, report::Report, server::pid_of, wait};
 
-/// Where the program is: beside the tests that cargo built, in the same profile.
+/// Where the program is: beside the tests (one folder up) or the bench that cargo built, in the same profile.
 pub fn binary() -> Result<PathBuf> {
-    let tests = std::env::current_exe().context("failed to find the test's own program")?;
-    let profile = tests.parent().and_then(Path::parent).context("the test is in no target folder")?;
-    let binary = profile.join("probe");
-    ensure!(
-        binary.exists(),
-        "`{}` is missing: run `cargo build -p probe`, or `cargo xtask test`",
-        binary.display()
-    );
-    Ok(binary)
+    let own = std::env::current_exe().context("failed to find our own program")?;
+    let folders = own.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join("probe")).find(|binary| binary.is_file());
+    found.with_context(|| {
+        format!("`probe` is missing near `{}`: run `cargo build -p probe`, or `cargo xtask test`", own.display())
+    })
 }
 
 /// A run of `probe attach`.

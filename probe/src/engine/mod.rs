@@ -127,9 +127,11 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
             }
         };
         match tick {
-            Tick::Drain => pump.drain(&mut kernel, &mut tree),
+            Tick::Drain => {
+                pump.drain(&mut kernel, &mut tree);
+                health.tick(&kernel);
+            }
             Tick::Second => {
-                health.second(&kernel);
                 tree.second();
                 live.second(&pump, &kernel);
             }
