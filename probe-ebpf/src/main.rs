@@ -9,6 +9,15 @@
 //! All are raw tracepoints (kernel 4.17), so nothing here needs kprobes, fentry or tracefs. Each program
 //! is a thin shell around a `try_` body; an error means "not ours" or is a counted loss.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::needless_pass_by_value,
+        clippy::cast_possible_truncation,
+        reason = "the program attributes call their function with the context by value; pointers have 64 bits on \
+                  this target, and lengths and counts are bounded where they are made"
+    )
+)]
 
 #[cfg(target_arch = "bpf")]
 mod process;

@@ -19,7 +19,10 @@ pub fn binary() -> Result<PathBuf> {
     let folders = own.ancestors().skip(1).take(2);
     let found = folders.map(|folder| folder.join("probe")).find(|binary| binary.is_file());
     found.with_context(|| {
-        format!("`probe` is missing near `{}`: run `cargo build -p probe`, or `cargo xtask test`", own.display())
+        format!(
+            "`probe` is missing near `{}`: run `cargo build -p probe`, or `cargo xtask test`",
+            own.display()
+        )
     })
 }
 

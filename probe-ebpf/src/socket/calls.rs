@@ -35,7 +35,7 @@ pub(crate) fn accept(ctx: &RawTracePointContext, call: &Call) -> Option<i32> {
     if !conns::is_listening(port) {
         conns::listen(port);
     }
-    let accepted = kern::tcp_sock_of_fd(call.ret as u64)?;
+    let accepted = kern::tcp_sock_of_fd(call.ret.cast_unsigned())?;
     let conn = conns::get_or_add(accepted.sk, 0)?;
     // SAFETY: a valid map value; a racing segment writes other fields.
     let conn = unsafe { &mut *conn };
@@ -129,7 +129,7 @@ fn data_head(
         enter_ns: call.enter_ns,
         arrival_ns,
         acked_ns,
-        bytes: call.ret as u64,
+        bytes: call.ret.cast_unsigned(),
         port: conn.port,
         flags: conn.flags,
         head_len: 0,

@@ -57,7 +57,7 @@ fn emit(
     let (base, iovecs) = match buffer {
         Buffer::Flat(base) => (base, None),
         Buffer::Iovecs(vector, count) => (0, Some((vector, count))),
-        Buffer::Message(message) => (0, iovecs_of(message)),
+        Buffer::Message(message) => (0, Some(iovecs_of(message))),
         Buffer::Elsewhere => (0, Some((0, 0))),
     };
     let bytes = head.bytes as usize;
@@ -88,8 +88,8 @@ fn emit(
 
 /// The vector of a `struct msghdr` of the application: `msg_iov` at 16, `msg_iovlen` at 24 (ABI, 64 bit).
 #[inline(always)]
-fn iovecs_of(message: u64) -> Option<(u64, u64)> {
-    Some(read_user::<(u64, u64)>(message + 16).unwrap_or((0, 0)))
+fn iovecs_of(message: u64) -> (u64, u64) {
+    read_user(message + 16).unwrap_or((0, 0))
 }
 
 /// Copies up to `want` bytes from an array of `struct iovec` to the front of the record.

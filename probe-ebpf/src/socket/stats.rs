@@ -43,7 +43,7 @@ pub(crate) fn count(call: &Call, op: Op, (role, mode): (Role, Mode), bytes: bool
     } else if call.ret < 0 {
         stats.errors += 1;
     } else if bytes {
-        stats.bytes += call.ret as u64;
+        stats.bytes += call.ret.cast_unsigned();
     }
     if call.enter_ns == 0 || call.ts_ns < call.enter_ns {
         return;

@@ -95,7 +95,7 @@ fn try_segment(ctx: &RawTracePointContext) -> Option<i32> {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // Sequence numbers wrap: the signed difference orders them (RFC 9293, 3.4).
-    if conn.acked_ns == 0 || (segment.ack.wrapping_sub(conn.acked_seq) as i32) > 0 {
+    if conn.acked_ns == 0 || segment.ack.wrapping_sub(conn.acked_seq).cast_signed() > 0 {
         conn.acked_seq = segment.ack;
         conn.acked_ns = now;
     }
@@ -103,7 +103,7 @@ fn try_segment(ctx: &RawTracePointContext) -> Option<i32> {
     // segment continues the stream (not a retransmission of what was read, not behind a gap).
     if segment.payload > 0 && kern::receive_queue_is_empty(sk)? {
         let before = kern::rcv_nxt(sk)?.wrapping_sub(segment.seq);
-        if (before as i32) >= 0 && before < segment.payload {
+        if before.cast_signed() >= 0 && before < segment.payload {
             conn.arrival_ns = now;
         }
     }

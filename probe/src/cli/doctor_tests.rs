@@ -1,3 +1,5 @@
+//! What doctor says of made-up hosts and targets.
+
 use super::*;
 use crate::host::Caps;
 use crate::probes::Hook;
