@@ -1,5 +1,6 @@
 //! `cargo xtask COMMAND`: everything that developers and CI do with this repository, one module per command.
 
+mod bench;
 mod clean;
 mod demo;
 mod exec;
@@ -22,6 +23,7 @@ enum Command {
     Setup,
     Demo(demo::Options),
     Test,
+    Bench,
     Lint,
     Tidy,
     Deny,
@@ -34,12 +36,14 @@ fn help() -> String {
          \x20 setup   install what is missing: rust-src, bpf-linker, a Python environment, test programs\n\
          \x20 demo    set up, build, watch the sample pipeline under load, show the report\n{}\
          \x20 test    set up, run every test (those that need root under sudo)\n{}\
+         \x20 bench   what probe costs on this machine\n{}\
          \x20 lint    rustfmt, clippy for both sides, tidy\n\
          \x20 tidy    the house rules that a program can check\n\
          \x20 deny    licences and known holes of the dependencies (needs cargo-deny)\n\
          \x20 clean   remove what setup keeps in the cache directory",
         demo::OPTIONS,
         test::OPTIONS,
+        bench::OPTIONS,
     )
 }
 
@@ -68,6 +72,7 @@ fn run() -> Result<bool> {
         Command::Setup => setup::run(setup::Goal::Tests, &[]).map(drop),
         Command::Demo(options) => demo::run(&options),
         Command::Test => return test::run(&mut args),
+        Command::Bench => bench::run(&mut args),
         Command::Lint => lint::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => lint::deny(),
@@ -87,6 +92,7 @@ fn parse(args: &mut lexopt::Parser) -> Result<Option<Command>> {
         "setup" => Command::Setup,
         "demo" => return Ok(Some(Command::Demo(demo::Options::parse(args)?))),
         "test" => return Ok(Some(Command::Test)),
+        "bench" => return Ok(Some(Command::Bench)),
         "lint" => Command::Lint,
         "tidy" => Command::Tidy,
         "deny" => Command::Deny,
