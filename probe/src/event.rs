@@ -258,7 +258,8 @@ pub struct Listener {
     pub addr: std::net::IpAddr,
     /// Local port.
     pub port: u16,
-    /// Connections that the kernel dropped because the queue was full, during the run; none when the
+    /// Packets that the kernel dropped at this listener during the run, nearly always because its queue was full: a SYN
+    /// counts once, a handshake's last ACK twice, and a client repeats either. As `ss -lntm` shows them; none when the
     /// kernel's socket statistics could not be read.
     pub overflows: Option<u64>,
     /// The longest that its queue was when looked at, once a second and at the end. (Every accept tells the

@@ -69,7 +69,7 @@ fn a_second_signal_ends_it_at_once() -> Result<()> {
     let mut child = attached(&target, folder.path(), stdout.into(), &[])?;
     interrupt(&child)?;
     wait::until("the run's last file", wait::SOON, || {
-        Ok(folder.path().join("run/profile.toml").exists().then_some(()))
+        Ok(folder.path().join("run/report.txt").exists().then_some(()))
     })?;
     ensure!(child.try_wait()?.is_none(), "it wrote a report that nobody read");
     interrupt(&child)?;

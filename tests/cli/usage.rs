@@ -84,7 +84,7 @@ treshold = 3
     let mut command = probe(&["attach", "--pid", "4194305", "--profile", file])?;
     let places = [":1:", ":7:", ":10:", ":12:", ":14:"].map(|place| format!("{file}{place}"));
     let mut words: Vec<&str> = places.iter().map(String::as_str).collect();
-    words.extend(["6 errors", "unknown key `nmae`", "unknown key `treshold`", "stricter", "negative"]);
+    words.extend(["7 errors", "unknown key `nmae`", "unknown key `treshold`", "stricter", "negative"]);
     refused(&mut command, 2, &words)?;
     Ok(())
 }

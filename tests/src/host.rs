@@ -1,6 +1,6 @@
 //! What the running kernel says of processes and of the network, read from /proc.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::{Context as _, Result};
 
@@ -77,22 +77,22 @@ pub fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
     Ok(ids)
 }
 
-/// A counter of the network namespace: `TcpExt ListenOverflows`.
-pub fn net_counter(group: &str, name: &str) -> Result<u64> {
-    let path = Path::new("/proc/net/netstat");
-    let text = fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))?;
-    let group = format!("{group}:");
-    let mut lines = text.lines().filter(|line| line.starts_with(&group));
-    let names = lines.next().context("no such group of counters")?;
-    let values = lines.next().context("a group without values")?;
-    let at = names.split_whitespace().position(|found| found == name).context("no such counter")?;
-    let value = values.split_whitespace().nth(at).context("a counter without a value")?;
-    value.parse().with_context(|| format!("failed to read `{value}`"))
+/// Packets that the kernel dropped at the listener of this port, as `ss` shows them: `skmem:(…,d12)`.
+pub fn listener_drops(port: u16) -> Result<u64> {
+    let filter = format!("sport = :{port}");
+    let output = Command::new("ss").args(["-H", "-lntm", &filter]).output().context("failed to run `ss`")?;
+    let text = String::from_utf8(output.stdout)?;
+    let skmem = text.split("skmem:(").nth(1).and_then(|rest| rest.split(')').next());
+    let drops = skmem.and_then(|fields| fields.split(',').find_map(|field| field.strip_prefix('d')));
+    drops
+        .with_context(|| format!("no listener on port {port}: `{text}`"))?
+        .parse()
+        .context("no number of drops")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{net_counter, stat_fields, tree};
+    use super::{listener_drops, stat_fields, tree};
 
     /// A name with blanks and parentheses does not shift the fields.
     #[test]
@@ -111,10 +111,13 @@ mod tests {
         assert!(found.contains(&child.id()));
     }
 
-    /// The counters that the overflow test compares with are there.
+    /// A new listener has dropped nothing, and a port without one is an error.
     #[test]
-    fn the_overflow_counter_is_there() {
-        net_counter("TcpExt", "ListenOverflows").unwrap();
-        assert!(net_counter("TcpExt", "NoSuchThing").is_err());
+    fn drops_of_a_listener() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(listener_drops(port).unwrap(), 0);
+        drop(listener);
+        assert!(listener_drops(port).is_err());
     }
 }

@@ -42,17 +42,20 @@ impl Tree {
     /// thread is either found here or reported there.
     pub(super) fn adopt(kernel: &mut Kernel, roots: &[Root], children: bool) -> Result<Self> {
         let root_pids: Vec<u32> = roots.iter().map(|root| root.pid).collect();
+        let processes =
+            || if children { procfs::tree(&root_pids, &procfs::all_processes()) } else { root_pids.clone() };
         let mut known = BTreeSet::new();
-        let mut pids = Vec::new();
+        let mut pids = processes();
+        // The ports before the threads: whether a connection is the server's is decided when it is first seen.
+        listen(kernel, &pids)?;
         for _ in 0..MAX_ROUNDS {
-            pids =
-                if children { procfs::tree(&root_pids, &procfs::all_processes()) } else { root_pids.clone() };
+            pids = processes();
             let before = known.len();
             for &pid in &pids {
                 for thread in procfs::threads(pid) {
                     if known.insert((thread.pid, thread.start_ticks)) {
                         kernel.trace_thread(pid, thread.pid)?;
-                        forget_if_gone(kernel, pid, &thread);
+                        forget_if_gone(kernel, &thread);
                     }
                 }
             }
@@ -60,10 +63,8 @@ impl Tree {
                 break;
             }
         }
-        let listeners = listeners(&pids);
-        for listener in &listeners {
-            kernel.listen(listener.port)?;
-        }
+        // Again, for a process that had only just begun to listen.
+        let listeners = listen(kernel, &pids)?;
         let mut tree = Self {
             n_processes: count(pids.len()),
             n_threads: count(known.len()),
@@ -157,11 +158,18 @@ impl Tree {
     }
 }
 
-/// The id could be another thread's by now, which must not be traced for it.
-fn forget_if_gone(kernel: &mut Kernel, pid: u32, thread: &procfs::Stat) {
-    let same =
-        procfs::threads(pid).iter().any(|now| now.pid == thread.pid && now.start_ticks == thread.start_ticks);
-    if !same {
+/// Tells the kernel side the ports of all listeners of the tree.
+fn listen(kernel: &mut Kernel, pids: &[u32]) -> Result<Vec<Listener>> {
+    let listeners = listeners(pids);
+    for listener in &listeners {
+        kernel.listen(listener.port)?;
+    }
+    Ok(listeners)
+}
+
+/// The id could be another thread's by now, which must not be traced for it. (`/proc/TID` exists for threads too.)
+fn forget_if_gone(kernel: &mut Kernel, thread: &procfs::Stat) {
+    if !procfs::stat(thread.pid).is_ok_and(|now| now.start_ticks == thread.start_ticks) {
         kernel.forget_thread(thread.pid);
     }
 }

@@ -83,7 +83,7 @@ fn overflows(report: &Report) -> Option<String> {
     let worst = report.accept.listeners.iter().max_by_key(|listener| listener.overflows)?;
     worst.overflows.filter(|overflows| *overflows > 0).map(|overflows| {
         format!(
-            "The kernel dropped {overflows} connections to port {} because the accept queue was full{}; their \
+            "The kernel dropped {overflows} packets of handshakes with port {} because the accept queue was full{}; their \
              clients waited a second or more for the retry, which no latency here holds. Accept faster or \
              raise the application's backlog (and net.core.somaxconn).",
             worst.port,
