@@ -136,7 +136,8 @@ pub struct Listener {
     pub accepted: u64,
     /// From ESTABLISHED to the return of accept.
     pub queue_wait_s: Distribution,
-    /// Connections dropped because the queue was full; null when that could not be read.
+    /// Packets of handshakes dropped because the queue was full, as `ss -lntm` counts them; null when that could not be
+    /// read.
     pub overflows: Option<u64>,
     /// Most connections found in the queue by an accept call.
     pub backlog_max: u32,

@@ -140,7 +140,7 @@ mod tests {
         only(warned(0, |report| report.health.lost = Some(3)), "3 events were lost");
         only(
             warned(0, |report| report.accept.listeners[0].overflows = Some(9)),
-            "dropped 9 connections to port 8000",
+            "dropped 9 packets of handshakes with port 8000",
         );
         only(warned(3, |_| ()), "3 endpoints past");
         only(warned(MAX_FOLDED, |_| ()), "at least 10000 endpoints");
