@@ -90,10 +90,10 @@ impl Begun {
             agent_rss_bytes: cost.agent_rss_bytes,
             attach_s: self.attach_ns as f64 / 1e9,
             blind_spots,
-            // After an upgrade there are no requests that could be missing.
+            // After an upgrade there are no requests that could be missing, and before the attach none that count.
             undecoded_connections: pump
                 .undecoded()
-                .filter(|(why, _)| *why != Why::Upgraded)
+                .filter(|(why, _)| !matches!(why, Why::Upgraded | Why::Older))
                 .map(|(_, undecoded)| undecoded.conns)
                 .sum(),
             listeners,
@@ -147,7 +147,12 @@ fn of_connections(why: Why, Undecoded { conns, bytes }: Undecoded) -> BlindSpot 
         Why::Garbled => (
             "undecodable traffic",
             "the bytes are not HTTP/1.x, or not as their own framing says",
-            "look at the client; a recording shows which connections",
+            "look at what the client sends, with a packet capture",
+        ),
+        Why::Older => (
+            "connections older than the attach without a request since",
+            "WebSockets or downloads that were under way, or not HTTP/1.x",
+            "attach before the load begins",
         ),
         Why::Capacity => (
             "connections beyond what is followed at once",

@@ -63,6 +63,8 @@ pub(super) struct Conn {
     inbound: Inbound,
     outbound: Outbound,
     pending: VecDeque<Pending>,
+    /// Bytes of a connection that is older than the attach, until a request of it was seen; none from then on.
+    unknown_bytes: Option<u64>,
 }
 
 /// What a span of bytes led to.
@@ -81,7 +83,14 @@ impl Conn {
             inbound: if from_its_start { Inbound::Head(BytesMut::new()) } else { Inbound::Resync },
             outbound: Outbound::Head(BytesMut::new()),
             pending: VecDeque::new(),
+            unknown_bytes: (!from_its_start).then_some(0),
         }
+    }
+
+    /// Bytes that meant nothing, where no request was ever seen: an older connection that carries something else, or
+    /// the rest of what was in flight at the attach.
+    pub(super) fn unknown_bytes(&self) -> Option<u64> {
+        self.unknown_bytes.filter(|bytes| *bytes > 0)
     }
 
     /// Bytes of unfinished heads that this connection holds.
@@ -93,6 +102,9 @@ impl Conn {
 
     /// The application read bytes.
     pub(super) fn read(&mut self, read: &Bytes<'_>, out: &mut Vec<Event>) -> Outcome {
+        if let Some(unknown) = &mut self.unknown_bytes {
+            *unknown += read.bytes;
+        }
         let mut first = true;
         for span in spans(read) {
             self.read_span(read, span, first, out)?;
@@ -154,6 +166,7 @@ impl Conn {
 
     /// A request begins with this read.
     fn begin(&mut self, read: &Bytes<'_>) -> Outcome {
+        self.unknown_bytes = None;
         if self.pending.len() >= MAX_PIPELINE {
             return Err(Why::Garbled);
         }
@@ -259,6 +272,9 @@ impl Conn {
             Some(enter_ns) if write.nonblocking && write.bytes <= SMALL_WRITE => enter_ns,
             _ => write.exit_ns,
         };
+        if let Some(unknown) = &mut self.unknown_bytes {
+            *unknown += write.bytes;
+        }
         for mut span in spans(write) {
             while span.len() > 0 {
                 // An answer to a request from before the attach, or to none.

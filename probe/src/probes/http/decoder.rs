@@ -28,6 +28,8 @@ pub enum Why {
     Garbled,
     /// More connections or unfinished heads at once than are followed.
     Capacity,
+    /// Older than the attach, and no request began on it since: what it carries is not known.
+    Older,
 }
 
 impl Why {
@@ -85,6 +87,7 @@ impl Decoder {
     pub fn closed(&mut self, closed: &Closed, out: &mut Vec<Event>) {
         if let Some(State::Http(conn)) = self.conns.remove(&closed.conn) {
             self.held_bytes -= conn.held_bytes();
+            self.count_unknown(&conn);
             conn.closed(closed.ts_ns, out);
         }
     }
@@ -95,6 +98,7 @@ impl Decoder {
         conns.sort_by_key(|(id, _)| *id);
         for (_, state) in conns {
             if let State::Http(mut conn) = state {
+                self.count_unknown(&conn);
                 conn.end_all(Ending::InFlight, end_ns, out);
             }
         }
@@ -104,6 +108,14 @@ impl Decoder {
     /// What could not be decoded so far.
     pub fn undecoded(&self) -> impl Iterator<Item = (Why, Undecoded)> {
         self.undecoded.iter().map(|(why, undecoded)| (*why, *undecoded))
+    }
+
+    fn count_unknown(&mut self, conn: &Conn) {
+        if let Some(bytes) = conn.unknown_bytes() {
+            let undecoded = self.undecoded.entry(Why::Older).or_default();
+            undecoded.conns += 1;
+            undecoded.bytes += bytes;
+        }
     }
 
     fn state(&mut self, id: ConnId, from_its_start: bool) -> &mut State {

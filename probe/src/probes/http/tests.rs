@@ -221,6 +221,17 @@ fn older_than_the_attach() {
     let script =
         Script::old().writes(OK5).reads(b"rest of a body").writes(OK5).reads(GET).writes(OK5).finishes();
     assert_eq!(script.told(), ["GET /a 19 200 43 Complete 40..50"]);
+    assert_eq!(script.undecoded(), []);
+}
+
+/// An older connection on which no request begins (a WebSocket, the rest of a download) is not seen, and said so.
+#[test]
+fn older_and_never_understood() {
+    let script = Script::old().reads(b"\x81\x85....").writes(b"\x81\x02ok").finishes();
+    assert_eq!(script.told(), Vec::<String>::new());
+    assert_eq!(script.undecoded(), [(Why::Older, Undecoded { conns: 1, bytes: 10 })]);
+    let silent = Script::old().closes();
+    assert_eq!(silent.undecoded(), []);
 }
 
 /// An answer before the body was read (413): the exchange ends, and the rest of the body is nothing new.
