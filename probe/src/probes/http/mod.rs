@@ -6,6 +6,8 @@ mod conn;
 mod decoder;
 mod framing;
 mod head;
+mod inbound;
+mod outbound;
 
 pub use decoder::{Decoder, Undecoded, Why};
 

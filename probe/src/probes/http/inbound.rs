@@ -1,0 +1,170 @@
+//! The inbound half of a connection: request heads and bodies out of reads.
+
+use bytes::BytesMut;
+
+use super::{
+    conn::{Conn, Inbound, MAX_HEAD, MAX_PIPELINE, Outcome, Pending, spans},
+    decoder::Why,
+    framing::{Body, Progress, Span},
+    head::{self, Parsed},
+};
+use crate::{
+    event::{Event, Request},
+    probes::bytes::Bytes,
+};
+
+impl Conn {
+    /// The application read bytes.
+    pub(super) fn read(&mut self, read: &Bytes<'_>, out: &mut Vec<Event>) -> Outcome {
+        if let Some(unknown) = &mut self.unknown_bytes {
+            *unknown += read.bytes;
+        }
+        let mut first = true;
+        for span in spans(read) {
+            self.read_span(read, span, first, out)?;
+            first = false;
+        }
+        Ok(())
+    }
+
+    fn read_span<'a>(
+        &mut self,
+        read: &Bytes<'a>,
+        mut span: Span<'a>,
+        mut first: bool,
+        out: &mut Vec<Event>,
+    ) -> Outcome {
+        while span.len() > 0 {
+            match &mut self.inbound {
+                Inbound::Body(body) => {
+                    let progress = body.take(span);
+                    let taken = match progress {
+                        Progress::More => span.len(),
+                        Progress::Ended(taken) => taken,
+                        Progress::Broken => return Err(Why::Garbled),
+                    };
+                    if let Some(newest) = self.pending.back_mut() {
+                        newest.request.bytes += taken;
+                        newest.request.last_read_ns = read.exit_ns;
+                    }
+                    if progress == Progress::More {
+                        return Ok(());
+                    }
+                    self.request_read(out);
+                    span = span.after(taken);
+                }
+                Inbound::Resync => {
+                    let Span::Seen(bytes) = span else { return Ok(()) };
+                    if !first || head::request_line(bytes).is_none() {
+                        return Ok(());
+                    }
+                    self.inbound = Inbound::Head(BytesMut::new());
+                }
+                Inbound::Head(held) => {
+                    let Span::Seen(bytes) = span else { return self.head_too_long(read, span, out) };
+                    if held.is_empty() {
+                        let skipped = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+                        if skipped > 0 {
+                            span = span.after(skipped as u64);
+                            continue;
+                        }
+                        self.begin(read)?;
+                    }
+                    span = self.head_bytes(read, bytes, out)?;
+                }
+            }
+            first = false;
+        }
+        Ok(())
+    }
+
+    /// A request begins with this read.
+    fn begin(&mut self, read: &Bytes<'_>) -> Outcome {
+        self.unknown_bytes = None;
+        if self.pending.len() >= MAX_PIPELINE {
+            return Err(Why::Garbled);
+        }
+        self.pending.push_back(Pending {
+            request: Request {
+                conn: read.conn,
+                pid: read.pid,
+                port: read.port,
+                method: String::new(),
+                path: String::new(),
+                arrival_ns: read.arrival_ns,
+                first_read_ns: read.exit_ns,
+                last_read_ns: read.exit_ns,
+                bytes: 0,
+                complete: false,
+                acked_ns: read.acked_ns,
+            },
+            told: false,
+            status: 0,
+            first_send_ns: None,
+            last_send_ns: read.exit_ns,
+            bytes_out: 0,
+        });
+        Ok(())
+    }
+
+    /// More bytes of a request head; what is left of them behind it.
+    fn head_bytes<'a>(
+        &mut self,
+        read: &Bytes<'a>,
+        bytes: &'a [u8],
+        out: &mut Vec<Event>,
+    ) -> Result<Span<'a>, Why> {
+        let Inbound::Head(held) = &mut self.inbound else { return Ok(Span::Gap(0)) };
+        let before = held.len();
+        // Nearly always the whole head lies in one read: parse it where it is.
+        let parsed = if before == 0 {
+            head::request(bytes)
+        } else {
+            held.extend_from_slice(bytes);
+            head::request(held)
+        };
+        let Some(newest) = self.pending.back_mut() else { return Err(Why::Garbled) };
+        newest.request.last_read_ns = read.exit_ns;
+        match parsed {
+            Parsed::Head(head) => {
+                newest.request.bytes = head.len as u64;
+                newest.request.method = head.method;
+                newest.request.path = head.path;
+                let body = Body::new(head.body);
+                let done = body.is_empty();
+                self.inbound = Inbound::Body(body);
+                if done {
+                    self.request_read(out);
+                }
+                Ok(Span::Seen(bytes.get(head.len.saturating_sub(before)..).unwrap_or_default()))
+            }
+            Parsed::Partial => {
+                if before == 0 {
+                    held.extend_from_slice(bytes);
+                }
+                newest.request.bytes = held.len() as u64;
+                if held.len() > MAX_HEAD { Err(Why::Garbled) } else { Ok(Span::Gap(0)) }
+            }
+            Parsed::Invalid => {
+                let why = Why::of(if before == 0 { bytes } else { held });
+                self.pending.pop_back();
+                Err(why)
+            }
+        }
+    }
+
+    /// The rest of a head was not captured: its line names the endpoint, its body's length stays unknown.
+    fn head_too_long(&mut self, read: &Bytes<'_>, rest: Span<'_>, out: &mut Vec<Event>) -> Outcome {
+        let Inbound::Head(held) = &self.inbound else { return Ok(()) };
+        let (Some((method, path)), Some(newest)) = (head::request_line(held), self.pending.back_mut()) else {
+            return Err(Why::Garbled);
+        };
+        newest.request.method = method;
+        newest.request.path = path;
+        newest.request.bytes += rest.len();
+        newest.request.last_read_ns = read.exit_ns;
+        self.request_read(out);
+        self.inbound = Inbound::Resync;
+        Ok(())
+    }
+}
