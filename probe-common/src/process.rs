@@ -26,7 +26,7 @@ pub struct ExecRaw {
     pub comm: [u8; 16],
 }
 
-/// A traced thread ended; it was the last of its process when `tid == pid`'s group is empty afterwards.
+/// The first thread of a traced process ended, and with it, nearly always, the process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
 pub struct ExitRaw {

@@ -30,6 +30,12 @@ pub const CONN_ACCEPTED: u32 = 1 << 3;
 /// The connection was ended by a reset (straight from `ESTABLISHED` or `CLOSE_WAIT` to `CLOSE`).
 pub const CONN_RESET: u32 = 1 << 4;
 
+/// The handshake's end was seen, so that an `accept` would have been, too.
+pub const CONN_HANDSHAKE: u32 = 1 << 5;
+/// TCP has closed it. Calls that were under way may still return its bytes: the entry stays until the address is
+/// used again.
+pub const CONN_CLOSED: u32 = 1 << 6;
+
 /// What the kernel side remembers about a connection: the value of the `CONNS` map, keyed by the
 /// address of the kernel's `struct sock`.
 #[repr(C)]

@@ -95,7 +95,7 @@ mod tests {
         );
         let closed = (conn, any::<(u64, bool, bool, Option<u64>)>()).prop_map(
             |(conn, (ts_ns, reset, unaccepted, acked_ns))| {
-                Event::Closed(Closed { ts_ns, conn, reset, unaccepted, acked_ns })
+                Event::Closed(Closed { ts_ns, conn, port: 80, reset, unaccepted, acked_ns })
             },
         );
         prop_oneof![accepted, request, response, closed]

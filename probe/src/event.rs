@@ -171,9 +171,12 @@ pub struct Closed {
     pub ts_ns: u64,
     /// Which connection.
     pub conn: ConnId,
+    /// The server's port.
+    #[serde(default)]
+    pub port: u16,
     /// By a reset.
     pub reset: bool,
-    /// It was never accepted.
+    /// Its handshake was seen and no accept returned it.
     pub unaccepted: bool,
     /// As in [`Request::acked_ns`].
     pub acked_ns: Option<u64>,

@@ -132,12 +132,12 @@ pub(crate) fn rcv_nxt(sk: u64) -> Option<u32> {
     read(sk + offset!(tcp_rcv_nxt))
 }
 
-/// Everything that the application sent has been acknowledged by the peer.
+/// The acknowledged sequence number, if the peer has acknowledged everything that was sent.
 #[inline(always)]
-pub(crate) fn all_acknowledged(sk: u64) -> Option<bool> {
+pub(crate) fn all_acknowledged(sk: u64) -> Option<u32> {
     let written: u32 = read(sk + offset!(tcp_write_seq))?;
     let acked: u32 = read(sk + offset!(tcp_snd_una))?;
-    Some(written == acked)
+    (written == acked).then_some(acked)
 }
 
 /// What a TCP segment says.

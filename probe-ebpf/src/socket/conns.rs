@@ -3,19 +3,21 @@
 use aya_ebpf::{
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::map,
-    maps::{Array, HashMap},
+    maps::{Array, LruHashMap},
 };
 use probe_common::{
     loss::LossCause,
-    socket::{CONN_SERVER, Conn},
+    socket::{CONN_CLOSED, CONN_HANDSHAKE, CONN_SERVER, Conn},
 };
 
 use crate::shared::{emit::lose, kern};
 
 /// Connections by `struct sock *`. A hash map because softirq and several threads meet here and socket
-/// storage needs typed tracepoints (5.11); the port bitmap below keeps all other traffic out.
+/// storage needs typed tracepoints (5.11); the port bitmap below keeps all other traffic out. Least recently used
+/// ones make room, because a closed connection stays: a call on it can return after the close (a peer that resets as
+/// soon as it has its response, bytes or a connection that waited in a queue).
 #[map]
-static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(65_536, 0);
+static CONNS: LruHashMap<u64, Conn> = LruHashMap::with_max_entries(65_536, 0);
 
 /// Bit set of local ports on which the tree listens: 1024 words of 64 ports.
 #[map]
@@ -46,15 +48,18 @@ pub(crate) fn get(sk: u64) -> Option<*mut Conn> {
 /// The connection of a socket, taken up now if it is not known yet.
 #[inline(always)]
 pub(crate) fn get_or_add(sk: u64, established_ns: u64) -> Option<*mut Conn> {
-    if let Some(conn) = get(sk) {
-        return Some(conn);
+    let known = get(sk);
+    if let Some(conn) = known {
+        // SAFETY: a valid map value; one word is read.
+        if unsafe { (*conn).flags } & CONN_CLOSED == 0 {
+            return known;
+        }
     }
-    let port = kern::local_port(sk)?;
-    // A socket that TCP has closed already would never be forgotten again.
+    // A closed socket is the known one, or one that nothing can be said of; an open one is new at this address.
     if u64::from(kern::state(sk)?) == kern::tcp_state::CLOSE {
-        return None;
+        return known;
     }
-    add(sk, port, established_ns)
+    add(sk, kern::local_port(sk)?, established_ns)
 }
 
 /// Takes up a connection, in place of an older one at the same address.
@@ -67,7 +72,8 @@ pub(crate) fn add(sk: u64, port: u16, established_ns: u64) -> Option<*mut Conn> 
         acked_ns: 0,
         acked_seq: 0,
         port: u32::from(port),
-        flags: if is_listening(port) { CONN_SERVER } else { 0 },
+        flags: if is_listening(port) { CONN_SERVER } else { 0 }
+            | if established_ns != 0 { CONN_HANDSHAKE } else { 0 },
         reserved: 0,
     };
     if CONNS.insert(sk, conn, 0).is_err() {
@@ -75,13 +81,6 @@ pub(crate) fn add(sk: u64, port: u16, established_ns: u64) -> Option<*mut Conn> 
         return None;
     }
     get(sk)
-}
-
-/// Forgets a connection.
-#[inline(always)]
-pub(crate) fn remove(sk: u64) {
-    // Present: the caller just looked it up.
-    let _ = CONNS.remove(sk);
 }
 
 /// An id that no other connection of this boot has: nanoseconds and processor. (A shared counter would

@@ -5,7 +5,7 @@ use aya_ebpf::{
 };
 use probe_common::{
     header::{Header, Kind},
-    socket::{CONN_RESET, CONN_SERVER, ConnRaw, ListenRaw},
+    socket::{CONN_CLOSED, CONN_RESET, CONN_SERVER, Conn, ConnRaw, ListenRaw},
 };
 
 use super::conns;
@@ -50,7 +50,6 @@ fn try_state(ctx: &RawTracePointContext) -> Option<i32> {
             // Without a FIN from either side first, it was a reset.
             let reset = old == tcp_state::ESTABLISHED || old == tcp_state::CLOSE_WAIT;
             closed(sk, if reset { CONN_RESET } else { 0 }, now)?;
-            conns::remove(sk);
         }
         _ => {}
     }
@@ -60,14 +59,18 @@ fn try_state(ctx: &RawTracePointContext) -> Option<i32> {
 /// Tells user space that a known server connection is gone; softirq context, so nobody's pid.
 #[inline(always)]
 fn closed(sk: u64, reset: u32, ts_ns: u64) -> Option<()> {
-    // SAFETY: a valid map value; fields are read once, and a concurrent writer changes whole words.
-    let conn = unsafe { &*conns::get(sk)? };
+    // SAFETY: a valid map value; a concurrent writer changes whole words.
+    let conn = unsafe { &mut *conns::get(sk)? };
+    if conn.flags & CONN_CLOSED != 0 {
+        // Of a socket that was at this address before.
+        return None;
+    }
+    conn.flags |= CONN_CLOSED;
     if conn.flags & CONN_SERVER != 0 {
-        let acked = kern::all_acknowledged(sk).unwrap_or(false);
         emit(&ConnRaw {
             header: Header { ts_ns, pid: 0, tid: 0, kind: Kind::Closed as u32, reserved: 0 },
             conn: conn.id,
-            acked_ns: if acked { conn.acked_ns } else { 0 },
+            acked_ns: acked_ns(sk, conn),
             flags: conn.flags | reset,
             port: conn.port,
         });
@@ -142,6 +145,13 @@ fn try_read(ctx: &RawTracePointContext) -> Option<i32> {
     if !first {
         return None;
     }
-    thread.acked_ns = if kern::all_acknowledged(sk)? { conn.acked_ns } else { 0 };
+    thread.acked_ns = acked_ns(sk, conn);
     Some(0)
+}
+
+/// When the peer had acknowledged everything that was sent; 0 when it has not, or when the acknowledgement was not
+/// seen (`tcp_probe` tells those of ESTABLISHED only, so none that come after a FIN).
+#[inline(always)]
+fn acked_ns(sk: u64, conn: &Conn) -> u64 {
+    if kern::all_acknowledged(sk) == Some(conn.acked_seq) { conn.acked_ns } else { 0 }
 }

@@ -49,6 +49,7 @@ impl Aggregate {
             Finding::Accept { port, queue_wait_ns, backlog } => {
                 self.listeners.entry(*port).or_default().add(*queue_wait_ns, *backlog);
             }
+            Finding::Abandoned { port } => self.listeners.entry(*port).or_default().abandoned += 1,
             Finding::Delivery { method, path, delivery_ns } => {
                 self.endpoint(method, path).delivery.record(*delivery_ns);
                 self.overall.delivery.record(*delivery_ns);

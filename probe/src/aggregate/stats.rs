@@ -135,11 +135,13 @@ pub struct ListenerStats {
     pub queue_wait: Durations,
     /// Most connections found in the queue by an accept call.
     pub backlog_max: u32,
+    /// Connections that ended before they were accepted.
+    pub abandoned: u64,
 }
 
 impl Default for ListenerStats {
     fn default() -> Self {
-        Self { accepted: 0, queue_wait: Durations::new(Resolution::Coarse), backlog_max: 0 }
+        Self { accepted: 0, queue_wait: Durations::new(Resolution::Coarse), backlog_max: 0, abandoned: 0 }
     }
 }
 

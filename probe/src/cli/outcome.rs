@@ -102,8 +102,11 @@ pub fn tell(error: &anyhow::Error, to: &mut dyn Write) -> ExitCode {
         Some(refusal) => refusal.problems.iter().map(Problem::to_string).collect(),
         None => vec![format!("error: {error:#}")],
     };
+    // Names of processes and files are anybody's choice, and this goes to a terminal.
+    let text: String =
+        lines.join("\n").chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     // Nothing is left to tell it to when stderr is closed.
-    let _ = writeln!(to, "{}", lines.join("\n"));
+    let _ = writeln!(to, "{text}");
     ExitCode::from(if refusal.is_some_and(|refusal| refusal.is_usage) { CODE_USAGE } else { CODE_UNABLE })
 }
 

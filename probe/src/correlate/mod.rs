@@ -64,6 +64,11 @@ pub enum Finding {
         /// Connections in the queue just before.
         backlog: u32,
     },
+    /// A connection ended before the application accepted it: its client gave up.
+    Abandoned {
+        /// The listener's port.
+        port: u16,
+    },
     /// A response reached its peer.
     Delivery {
         /// Method of the request that it answered.

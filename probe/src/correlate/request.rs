@@ -82,6 +82,9 @@ impl Correlator {
     }
 
     fn closed(&mut self, closed: &Closed, out: &mut Vec<Finding>) {
+        if closed.unaccepted {
+            out.push(Finding::Abandoned { port: closed.port });
+        }
         let Some(mut conn) = self.conns.remove(&closed.conn) else { return };
         delivered(&mut conn.undelivered, closed.acked_ns, out);
     }

@@ -76,10 +76,6 @@ mod tests {
     #[test]
     fn resolves_the_running_kernel() {
         let path = Path::new("/sys/kernel/btf/vmlinux");
-        if !path.exists() {
-            eprintln!("skipped: this kernel has no BTF");
-            return;
-        }
         let found = offsets(path).unwrap();
         assert_ne!(found.inet_sport, 0);
         assert_eq!(found.skc_family, 16);

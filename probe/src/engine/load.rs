@@ -47,6 +47,7 @@ pub struct Kernel {
     logger: aya_log::EbpfLogger<&'static dyn log::Log>,
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
+    ring_bytes: usize,
     threads: HashMap<MapData, u32, Thread>,
     ports: Array<MapData, u64>,
     losses: PerCpuArray<MapData, u64>,
@@ -84,6 +85,7 @@ impl Kernel {
             #[cfg(feature = "kernel-log")]
             logger: aya_log::EbpfLogger::init(&mut ebpf).context("failed to open the kernel side's log")?,
             ring: take(&mut ebpf, "EVENTS")?,
+            ring_bytes: config.ring_bytes as usize,
             threads: take(&mut ebpf, "THREADS")?,
             ports: take(&mut ebpf, "LISTEN_PORTS")?,
             losses: take(&mut ebpf, "LOSS")?,
@@ -155,11 +157,16 @@ impl Kernel {
             .with_context(|| format!("failed to note port {port}"))
     }
 
-    /// Reads every record that is in the ring now.
+    /// Reads the records that are in the ring now, at most one ring's worth: whoever fills it faster than it is read
+    /// must not keep the run from its other duties.
     pub fn drain(&mut self, mut record: impl FnMut(&[u8])) {
         #[cfg(feature = "kernel-log")]
         self.logger.flush();
-        while let Some(item) = self.ring.next() {
+        let mut left = self.ring_bytes;
+        while left > 0
+            && let Some(item) = self.ring.next()
+        {
+            left = left.saturating_sub(item.len());
             record(&item);
         }
     }

@@ -93,10 +93,12 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
         follow_children: config.children,
     })?;
     kernel.attach()?;
+    // Nothing is counted before the first thread is handed over.
+    let start_ns = clock::monotonic_ns();
     let mut tree = tree::Tree::adopt(&mut kernel, &config.roots, config.children)?;
     let mut health = health::Health::begin();
-    let start_ns = clock::monotonic_ns();
-    let begun = summary::Begun::now(start_ns, start_ns.saturating_sub(attach_began), &config.roots);
+    let attach_ns = clock::monotonic_ns().saturating_sub(attach_began);
+    let begun = summary::Begun::now(start_ns, attach_ns, &config.roots);
     let recorder = config
         .record
         .as_deref()

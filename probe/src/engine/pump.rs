@@ -49,6 +49,8 @@ impl Pump {
             }
             self.hand_on();
         });
+        self.http.drained(&mut self.events);
+        self.hand_on();
     }
 
     /// Nothing more will come.
@@ -91,12 +93,11 @@ impl Pump {
         } else if let Some(event) = socket::decode(kind, record)? {
             match event {
                 SocketEvent::Bytes(bytes) => self.http.bytes(&bytes, &mut self.events),
+                // Comes back once its last call has been seen.
+                SocketEvent::Event(Event::Closed(closed)) => self.http.closed(closed),
                 SocketEvent::Event(event) => {
-                    match &event {
-                        Event::Accepted(accepted) => self.http.accepted(accepted),
-                        // What it leaves open comes before the end of the connection.
-                        Event::Closed(closed) => self.http.closed(closed, &mut self.events),
-                        _ => {}
+                    if let Event::Accepted(accepted) = &event {
+                        self.http.accepted(accepted, &mut self.events);
                     }
                     self.events.push(event);
                 }

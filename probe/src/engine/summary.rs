@@ -123,6 +123,14 @@ fn of_target(facts: &facts::Facts) -> Vec<BlindSpot> {
             remedy: "none needed; name the target by its host pid".to_owned(),
         });
     }
+    if facts.n_io_urings > 0 {
+        spots.push(BlindSpot {
+            what: format!("traffic through io_uring ({} rings are open)", facts.n_io_urings),
+            why: "it makes no system calls; uvloop only batches its epoll registrations there, which hides nothing"
+                .to_owned(),
+            remedy: "none needed for uvloop; else sysctl kernel.io_uring_disabled=2".to_owned(),
+        });
+    }
     if !facts.unreadable.is_empty() {
         let pids = facts.unreadable.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         spots.push(BlindSpot {

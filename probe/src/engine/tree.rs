@@ -25,6 +25,10 @@ pub(super) struct Tree {
     pub(super) listeners: Vec<Listener>,
     queues: BTreeMap<SocketKey, Watched>,
     diag: Diag,
+    /// Ports on which the tree began to listen during the run.
+    new_ports: BTreeSet<u16>,
+    /// A process began to listen since the listeners were last looked for.
+    is_stale: bool,
     /// Why queues cannot be read, where they cannot.
     pub(super) diag_error: Option<String>,
 }
@@ -72,6 +76,8 @@ impl Tree {
             listeners,
             queues: BTreeMap::new(),
             diag: Diag::default(),
+            new_ports: BTreeSet::new(),
+            is_stale: false,
             diag_error: None,
         };
         tree.look(true);
@@ -80,7 +86,22 @@ impl Tree {
 
     /// Looks at the listeners' queues; to be called once a second, since what a socket counted is gone with it.
     pub(super) fn second(&mut self) {
+        self.find_listeners();
         self.look(false);
+    }
+
+    /// Takes in the listeners that are new, while they are there.
+    fn find_listeners(&mut self) {
+        if std::mem::take(&mut self.is_stale) {
+            let pids: Vec<u32> = self.live.iter().copied().collect();
+            for listener in listeners(&pids) {
+                let is_known =
+                    |known: &Listener| (known.netns, known.inode) == (listener.netns, listener.inode);
+                if !self.listeners.iter().any(is_known) {
+                    self.listeners.push(listener);
+                }
+            }
+        }
     }
 
     /// Takes note of processes that come and go.
@@ -91,6 +112,10 @@ impl Tree {
             }
             Event::Exec(exec) => {
                 self.live.insert(exec.pid);
+            }
+            Event::Listen(listen) => {
+                self.new_ports.insert(listen.port);
+                self.is_stale = true;
             }
             Event::Exit(exit) => {
                 self.live.remove(&exit.pid);
@@ -106,16 +131,14 @@ impl Tree {
 
     /// The listeners that the tree holds now or held at the attach, with what was dropped in between.
     pub(super) fn listeners_now(&mut self) -> Vec<crate::event::Listener> {
-        let pids: Vec<u32> = self.live.iter().copied().collect();
-        let mut found: BTreeMap<SocketKey, Listener> = BTreeMap::new();
-        for listener in self.listeners.drain(..).chain(listeners(&pids)) {
-            found.insert((listener.netns, listener.inode), listener);
-        }
+        self.is_stale = true;
+        self.find_listeners();
         self.look(false);
-        let mut all: Vec<_> = found
-            .into_iter()
-            .map(|(key, listener)| {
-                let queue = self.queues.get(&key);
+        let mut all: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|listener| {
+                let queue = self.queues.get(&(listener.netns, listener.inode));
                 crate::event::Listener {
                     addr: listener.addr,
                     port: listener.port,
@@ -148,8 +171,9 @@ impl Tree {
             }
         };
         for (key, queue) in queues {
-            // A listener that is new since the attach began with no drops.
-            let drops_before = if first { queue.drops } else { 0 };
+            // A listener that the tree made during the run began with no drops; any other had what it has.
+            let is_new = !first && self.new_ports.contains(&queue.port);
+            let drops_before = if is_new { 0 } else { queue.drops };
             let watched =
                 self.queues.entry(key).or_insert(Watched { drops_before, last: queue, backlog_max: 0 });
             watched.last = queue;

@@ -125,6 +125,7 @@ fn listeners(summary: &Summary, aggregate: &Aggregate) -> Vec<Listener> {
                 addr: (!addrs.is_empty()).then(|| addrs.into_iter().collect::<Vec<_>>().join(",")),
                 port,
                 accepted: stats.accepted,
+                abandoned: stats.abandoned,
                 queue_wait_s: Distribution::from(&stats.queue_wait),
                 overflows: if sockets.is_empty() {
                     None

@@ -134,6 +134,9 @@ pub struct Listener {
     pub port: u16,
     /// Connections that were accepted.
     pub accepted: u64,
+    /// Connections that ended before the application accepted them: their clients gave up.
+    #[serde(default)]
+    pub abandoned: u64,
     /// From ESTABLISHED to the return of accept.
     pub queue_wait_s: Distribution,
     /// Packets of handshakes dropped because the queue was full, as `ss -lntm` counts them; null when that could not be

@@ -36,7 +36,6 @@ fn every_connection_is_accepted_once() -> Result<()> {
         ensure!(listener.accepted == 305, "{} of 305 connections", listener.accepted);
         ensure!(listener.queue_wait_s.count == 305, "{} of 305 waits", listener.queue_wait_s.count);
         ensure!(listener.overflows == Some(0), "{:?} overflows", listener.overflows);
-        ensure!(listener.queue_wait_s.largest()? < 1.0);
     }
     Ok(())
 }

@@ -50,7 +50,14 @@ fn recorded(events: &[Event], summary: Option<&Summary>, cut: usize) -> Vec<u8> 
 fn a_run_is_read_as_it_was_written() {
     let events = [
         exit(200),
-        Event::Closed(Closed { ts_ns: 300, conn: 1, reset: true, unaccepted: false, acked_ns: None }),
+        Event::Closed(Closed {
+            ts_ns: 300,
+            conn: 1,
+            port: 80,
+            reset: true,
+            unaccepted: false,
+            acked_ns: None,
+        }),
     ];
     let summary =
         Summary { run_id: "r1".to_owned(), end_ns: 400, bpf_cpu_ratio: Some(0.01), ..Summary::default() };

@@ -10,7 +10,7 @@ use super::{
     framing::{Body, Span},
 };
 use crate::{
-    event::{Ending, Event, Request, Response},
+    event::{Closed, Ending, Event, Request, Response},
     probes::bytes::Bytes,
 };
 
@@ -82,6 +82,11 @@ impl Conn {
         }
     }
 
+    /// A connection that has ended already, of which queued bytes are still being read.
+    pub(super) fn late() -> Self {
+        Self { unknown_bytes: None, ..Self::new(false) }
+    }
+
     /// Bytes that meant nothing, where no request was ever seen: an older connection that carries something else, or
     /// the rest of what was in flight at the attach.
     pub(super) fn unknown_bytes(&self) -> Option<u64> {
@@ -113,12 +118,21 @@ impl Conn {
         self.settle(Ending::Complete, None, out);
     }
 
-    /// The connection ended.
-    pub(super) fn closed(mut self, ts_ns: u64, out: &mut Vec<Event>) {
-        if matches!(self.outbound, Outbound::Body(Body::UntilClose)) {
+    /// The connection has ended.
+    pub(super) fn closed(&mut self, closed: &Closed, out: &mut Vec<Event>) {
+        // Its end is the end of such a body, unless it was torn down.
+        if matches!(self.outbound, Outbound::Body(Body::UntilClose)) && !closed.reset {
             self.settle(Ending::Complete, None, out);
         }
-        self.end_all(Ending::Aborted, ts_ns, out);
+        self.end_all(Ending::Aborted, closed.ts_ns, out);
+        self.outbound = Outbound::Head(BytesMut::new());
+    }
+
+    /// A new request begins, so the response whose end was out of sight has ended.
+    pub(super) fn settle_lost(&mut self, out: &mut Vec<Event>) {
+        if matches!(self.outbound, Outbound::Body(Body::Lost)) {
+            self.response_sent(out);
+        }
     }
 
     /// Nothing more will be seen of this connection.

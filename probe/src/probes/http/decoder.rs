@@ -1,5 +1,7 @@
 //! All connections: hands each one its bytes, and counts what cannot be decoded.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use rustc_hash::FxHashMap;
 
 use super::conn::{Conn, MAX_HEAD};
@@ -10,6 +12,9 @@ use crate::{
 
 /// Connections that are followed at once; the kernel side follows as many.
 const MAX_CONNS: usize = 65_536;
+
+/// Ended connections that are remembered; late calls come within the time that an accept queue is drained in.
+const MAX_GONE: usize = 8_192;
 
 /// Bytes of unfinished heads over all connections; beyond it a connection with one is given up, so that
 /// thousands of slow or hostile clients cannot grow our memory.
@@ -62,17 +67,28 @@ enum State {
 }
 
 /// Decodes HTTP/1.x on any number of connections.
+///
+/// A call and the end of its connection can reach us in either order: a peer that resets as soon as it has its response
+/// is gone before the sending call returns, and an application can read or accept what was queued long after. So an end
+/// takes effect a whole drain later, and an id stays known as ended for a while.
 #[derive(Debug, Default)]
 pub struct Decoder {
     conns: FxHashMap<ConnId, State>,
-    undecoded: std::collections::BTreeMap<Why, Undecoded>,
+    /// Ends that have not taken effect, with the drain in which they came.
+    closing: VecDeque<(u64, Closed)>,
+    /// Ends that have, oldest first.
+    gone: VecDeque<ConnId>,
+    gone_at: FxHashMap<ConnId, Closed>,
+    drain: u64,
+    undecoded: BTreeMap<Why, Undecoded>,
     held_bytes: usize,
 }
 
 impl Decoder {
     /// A connection was accepted: its first byte is still to come.
-    pub fn accepted(&mut self, accepted: &Accepted) {
-        self.state(accepted.conn, true);
+    pub fn accepted(&mut self, accepted: &Accepted, out: &mut Vec<Event>) {
+        self.make_room(accepted.ts_ns, out);
+        self.conns.entry(accepted.conn).or_insert_with(|| State::Http(Box::new(Conn::new(true))));
     }
 
     /// The application read or wrote bytes.
@@ -84,16 +100,26 @@ impl Decoder {
     }
 
     /// A connection ended.
-    pub fn closed(&mut self, closed: &Closed, out: &mut Vec<Event>) {
-        if let Some(State::Http(conn)) = self.conns.remove(&closed.conn) {
-            self.held_bytes -= conn.held_bytes();
-            self.count_unknown(&conn);
-            conn.closed(closed.ts_ns, out);
+    pub fn closed(&mut self, closed: Closed) {
+        self.closing.push_back((self.drain, closed));
+    }
+
+    /// The ring has been drained: ends from before the last time take effect.
+    pub fn drained(&mut self, out: &mut Vec<Event>) {
+        self.drain += 1;
+        while let Some((drain, _)) = self.closing.front()
+            && drain + 1 < self.drain
+            && let Some((_, closed)) = self.closing.pop_front()
+        {
+            self.end(closed, out);
         }
     }
 
     /// The run is over: requests without their whole response are in flight.
     pub fn finish(&mut self, end_ns: u64, out: &mut Vec<Event>) {
+        while let Some((_, closed)) = self.closing.pop_front() {
+            self.end(closed, out);
+        }
         let mut conns: Vec<_> = std::mem::take(&mut self.conns).into_iter().collect();
         conns.sort_by_key(|(id, _)| *id);
         for (_, state) in conns {
@@ -118,17 +144,44 @@ impl Decoder {
         }
     }
 
-    fn state(&mut self, id: ConnId, from_its_start: bool) -> &mut State {
-        let full = self.conns.len() >= MAX_CONNS;
-        let undecoded = &mut self.undecoded;
-        self.conns.entry(id).or_insert_with(|| {
-            if full {
-                undecoded.entry(Why::Capacity).or_default().conns += 1;
-                State::Opaque(Why::Capacity)
-            } else {
-                State::Http(Box::new(Conn::new(from_its_start)))
+    /// An end takes effect.
+    fn end(&mut self, closed: Closed, out: &mut Vec<Event>) {
+        if let Some(State::Http(mut conn)) = self.conns.remove(&closed.conn) {
+            self.held_bytes -= conn.held_bytes();
+            self.count_unknown(&conn);
+            conn.closed(&closed, out);
+        }
+        // Should bytes of it still come, they end once more, but nobody gives up waiting for accept twice.
+        if self.gone_at.insert(closed.conn, Closed { unaccepted: false, ..closed.clone() }).is_none() {
+            self.gone.push_back(closed.conn);
+        }
+        if self.gone.len() > MAX_GONE
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.gone_at.remove(&oldest);
+        }
+        out.push(Event::Closed(closed));
+    }
+
+    /// Gives up the oldest connections when there are too many: their ends were lost, or they are idle.
+    fn make_room(&mut self, now_ns: u64, out: &mut Vec<Event>) {
+        if self.conns.len() < MAX_CONNS {
+            return;
+        }
+        // Ids grow with time.
+        let mut ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        let n_given_up = MAX_CONNS / 16;
+        ids.select_nth_unstable(n_given_up);
+        for conn in ids.drain(..n_given_up) {
+            if let Some(State::Http(http)) = self.conns.get_mut(&conn) {
+                http.end_all(Ending::InFlight, now_ns, out);
+                self.undecoded.entry(Why::Capacity).or_default().conns += 1;
             }
-        })
+            self.end(
+                Closed { ts_ns: now_ns, conn, port: 0, reset: false, unaccepted: false, acked_ns: None },
+                out,
+            );
+        }
     }
 
     fn step(
@@ -137,8 +190,18 @@ impl Decoder {
         out: &mut Vec<Event>,
         step: impl FnOnce(&mut Conn, &mut Vec<Event>) -> Result<bool, Why>,
     ) {
+        if !self.conns.contains_key(&bytes.conn) {
+            self.make_room(bytes.exit_ns, out);
+            if let Some(closed) = self.gone_at.get(&bytes.conn) {
+                self.closing.push_back((self.drain, closed.clone()));
+            }
+        }
+        let is_late = self.gone_at.contains_key(&bytes.conn);
         let held_bytes = self.held_bytes;
-        let state = self.state(bytes.conn, false);
+        let state = self
+            .conns
+            .entry(bytes.conn)
+            .or_insert_with(|| State::Http(Box::new(if is_late { Conn::late() } else { Conn::new(false) })));
         let conn = match state {
             State::Http(conn) => conn,
             State::Opaque(why) => {

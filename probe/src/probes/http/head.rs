@@ -79,7 +79,7 @@ pub(super) fn request_line(bytes: &[u8]) -> Option<(String, String)> {
     (is_method && version.starts_with("HTTP/1.")).then(|| (method.to_owned(), path_of(target)))
 }
 
-/// Parses a response head. `to_head` is whether it answers a HEAD request, `to_connect` a CONNECT.
+/// Parses a response head. `to_head` is whether it answers a HEAD request.
 pub(super) fn response(bytes: &[u8], to_head: bool) -> Parsed<ResponseHead> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);

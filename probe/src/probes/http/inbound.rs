@@ -68,6 +68,7 @@ impl Conn {
                             span = span.after(skipped as u64);
                             continue;
                         }
+                        self.settle_lost(out);
                         self.begin(read)?;
                     }
                     span = self.head_bytes(read, bytes, out)?;

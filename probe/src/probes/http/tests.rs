@@ -15,14 +15,8 @@ struct Script {
 impl Script {
     fn new() -> Self {
         let mut decoder = Decoder::default();
-        decoder.accepted(&Accepted {
-            ts_ns: 1,
-            conn: 7,
-            pid: 1,
-            port: 80,
-            established_ns: Some(1),
-            backlog: 1,
-        });
+        let accepted = Accepted { ts_ns: 1, conn: 7, pid: 1, port: 80, established_ns: Some(1), backlog: 1 };
+        decoder.accepted(&accepted, &mut Vec::new());
         Self { decoder, now: 0, out: Vec::new() }
     }
 
@@ -67,10 +61,31 @@ impl Script {
         self
     }
 
-    fn closes(mut self) -> Self {
+    fn closes(self) -> Self {
+        self.ends(false)
+    }
+
+    fn resets(self) -> Self {
+        self.ends(true)
+    }
+
+    fn ends(mut self, reset: bool) -> Self {
         self.now += 10;
-        let closed = Closed { ts_ns: self.now, conn: 7, reset: false, unaccepted: false, acked_ns: None };
-        self.decoder.closed(&closed, &mut self.out);
+        self.decoder.closed(Closed {
+            ts_ns: self.now,
+            conn: 7,
+            port: 80,
+            reset,
+            unaccepted: false,
+            acked_ns: None,
+        });
+        self
+    }
+
+    /// Time passes: the ring is drained often enough for an end to take effect.
+    fn drains(mut self) -> Self {
+        self.decoder.drained(&mut self.out);
+        self.decoder.drained(&mut self.out);
         self
     }
 
@@ -82,7 +97,7 @@ impl Script {
 
     /// One line per exchange: `METHOD path in_bytes status out_bytes ending first_read..last_send`.
     fn told(&self) -> Vec<String> {
-        let mut requests: std::collections::VecDeque<&Request> = std::collections::VecDeque::new();
+        let mut requests: VecDeque<&Request> = VecDeque::new();
         let mut lines = Vec::new();
         for event in &self.out {
             match event {
@@ -94,6 +109,7 @@ impl Script {
                         "{method} {path} {bytes_in} {status} {bytes} {ending:?} {first_read_ns}..{last_send_ns}"
                     ));
                 }
+                Event::Closed(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -191,20 +207,63 @@ fn bodyless() {
 /// A body without a length ends with the connection, and that is complete.
 #[test]
 fn until_close() {
-    let script = Script::new().reads(GET).writes(b"HTTP/1.0 200 OK\r\n\r\nabc").writes(b"def").closes();
+    let script =
+        Script::new().reads(GET).writes(b"HTTP/1.0 200 OK\r\n\r\nabc").writes(b"def").closes().drains();
     assert_eq!(script.told(), ["GET /a 19 200 25 Complete 10..30"]);
 }
 
 /// A connection that ends before the full response is an abort, at the time it ended.
 #[test]
 fn aborted() {
-    let script = Script::new().reads(GET).closes();
+    let script = Script::new().reads(GET).closes().drains();
     assert_eq!(script.told(), ["GET /a 19 0 0 Aborted 10..20"]);
-    let script = Script::new().reads(GET).writes(&OK5[..40]).closes();
+    let script = Script::new().reads(GET).writes(&OK5[..40]).closes().drains();
     assert_eq!(script.told(), ["GET /a 19 200 40 Aborted 10..30"]);
     let upload = b"POST /u HTTP/1.1\r\ncontent-length: 1000\r\n\r\nabc";
-    let script = Script::new().reads(upload).closes();
+    let script = Script::new().reads(upload).closes().drains();
     assert_eq!(script.told(), ["POST /u 45 0 0 Aborted 10..20"]);
+}
+
+/// A body without a length that is torn down is not complete.
+#[test]
+fn until_reset() {
+    let script = Script::new().reads(GET).writes(b"HTTP/1.0 200 OK\r\n\r\nabc").resets().drains();
+    assert_eq!(script.told(), ["GET /a 19 200 22 Aborted 10..30"]);
+}
+
+/// The end of the connection overtakes the call that sent the response, or that read the request.
+#[test]
+fn an_end_that_comes_first() {
+    let script = Script::new().reads(GET).resets().writes(OK5).drains();
+    assert_eq!(script.told(), ["GET /a 19 200 43 Complete 10..30"]);
+    let script = Script::new().resets().drains().reads(GET).drains();
+    assert_eq!(script.told(), ["GET /a 19 0 0 Aborted 20..10"]);
+    assert_eq!(script.decoder.conns.len(), 0);
+    assert_eq!(script.undecoded(), []);
+}
+
+/// A chunked response whose size lines were out of sight ends at the latest where the next request begins.
+#[test]
+fn lost_chunks_do_not_swallow_the_next_response() {
+    let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let script = Script::new().reads(GET).writes_gap(head, 9000, b"").reads(GET).writes(OK5).finishes();
+    assert_eq!(script.told(), ["GET /a 19 200 9000 Complete 10..20", "GET /a 19 200 43 Complete 30..40"]);
+}
+
+/// Ends that were lost do not fill the table for ever.
+#[test]
+fn connections_are_bounded() {
+    let mut decoder = Decoder::default();
+    let mut out = Vec::new();
+    for conn in 0..(MAX_CONNS as u64 + 10) {
+        let accepted = Accepted { ts_ns: 1, conn, pid: 1, port: 80, established_ns: None, backlog: 1 };
+        decoder.accepted(&accepted, &mut out);
+    }
+    assert!(decoder.conns.len() <= MAX_CONNS);
+    let oldest_closed =
+        matches!(&out[..], [Event::Closed(Closed { conn, .. }), ..] if *conn < MAX_CONNS as u64 / 16);
+    assert!(oldest_closed);
+    assert_eq!(decoder.undecoded().map(|(why, _)| why).collect::<Vec<_>>(), [Why::Capacity]);
 }
 
 /// A request that is open when the run ends is in flight, never a fast one.
@@ -230,7 +289,7 @@ fn older_and_never_understood() {
     let script = Script::old().reads(b"\x81\x85....").writes(b"\x81\x02ok").finishes();
     assert_eq!(script.told(), Vec::<String>::new());
     assert_eq!(script.undecoded(), [(Why::Older, Undecoded { conns: 1, bytes: 10 })]);
-    let silent = Script::old().closes();
+    let silent = Script::old().closes().drains();
     assert_eq!(silent.undecoded(), []);
 }
 
@@ -287,7 +346,8 @@ fn held_bytes_are_bounded() {
     let mut out = Vec::new();
     let filler = [b"GET /a HTTP/1.1\r\nx: ".as_slice(), &vec![b'a'; 30_000]].concat();
     for conn in 0..1000 {
-        decoder.accepted(&Accepted { ts_ns: 1, conn, pid: 1, port: 80, established_ns: None, backlog: 1 });
+        let accepted = Accepted { ts_ns: 1, conn, pid: 1, port: 80, established_ns: None, backlog: 1 };
+        decoder.accepted(&accepted, &mut out);
         let read = Bytes { conn, ..Script::new().call(Direction::In, &filler, filler.len() as u64, b"") };
         decoder.bytes(&read, &mut out);
     }

@@ -2,7 +2,9 @@
 
 use probe_common::{
     header::Kind,
-    socket::{AcceptRaw, CONN_ACCEPTED, CONN_NONBLOCK, CONN_RESET, ConnRaw, DataHead, ListenRaw},
+    socket::{
+        AcceptRaw, CONN_ACCEPTED, CONN_HANDSHAKE, CONN_NONBLOCK, CONN_RESET, ConnRaw, DataHead, ListenRaw,
+    },
 };
 
 use crate::{
@@ -43,8 +45,9 @@ pub fn decode(kind: Kind, record: &[u8]) -> Result<Option<SocketEvent<'_>>, Deco
             SocketEvent::Event(Event::Closed(Closed {
                 ts_ns: raw.header.ts_ns,
                 conn: raw.conn,
+                port: port(raw.port),
                 reset: raw.flags & CONN_RESET != 0,
-                unaccepted: raw.flags & CONN_ACCEPTED == 0,
+                unaccepted: raw.flags & (CONN_ACCEPTED | CONN_HANDSHAKE) == CONN_HANDSHAKE,
                 acked_ns: stamp(raw.acked_ns),
             }))
         }

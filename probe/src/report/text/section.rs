@@ -175,6 +175,7 @@ pub(super) fn listeners(report: &Report) -> String {
         [
             format!("{}:{}", plain(&addr), listener.port),
             integer(listener.accepted),
+            integer(listener.abandoned),
             maybe_seconds(listener.queue_wait_s.p50),
             maybe_seconds(listener.queue_wait_s.p99),
             maybe_seconds(listener.queue_wait_s.max),
@@ -182,7 +183,7 @@ pub(super) fn listeners(report: &Report) -> String {
             listener.overflows.map_or_else(|| NONE.to_owned(), integer),
         ]
     });
-    let titles = ["LISTENERS", "accepted", "wait p50", "p99", "max", "queue", "dropped"];
+    let titles = ["LISTENERS", "accepted", "gave up", "wait p50", "p99", "max", "queue", "dropped"];
     table(&titles, rows, WIDTH)
 }
 
