@@ -114,6 +114,8 @@ pub struct Listener {
     pub overflows: Option<u64>,
     /// Most connections that waited at once.
     pub backlog_max: u64,
+    /// Ended before they were accepted.
+    pub abandoned: u64,
 }
 
 /// A kind of call.

@@ -10,11 +10,18 @@ use probe_tests::{
 
 use crate::{
     Suite, add,
-    watch::{exact, finish},
+    watch::{exact, finish, until_blocked},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, statuses_are_classes, clients_that_leave, still_in_flight, connection_close);
+    add!(
+        suite,
+        statuses_are_classes,
+        clients_that_leave,
+        resets_that_overtake,
+        still_in_flight,
+        connection_close
+    );
 }
 
 fn both() -> Result<[Server; 2]> {
@@ -64,6 +71,47 @@ fn clients_that_leave() -> Result<()> {
         ensure!(found.latency_s.count == 1 && found.latency_s.smallest()? >= 0.5, "{:?}", found.latency_s);
         ensure!(found.in_flight == 0, "{} in flight", found.in_flight);
         ensure!(report.endpoint("GET /hello")?.requests == 6);
+    }
+    Ok(())
+}
+
+/// Resets that reach TCP before the server's own call returns or even begins: right behind the response (answered all
+/// the same), while a request waits in the queue (aborted), while the connection waits for accept (its client gave up).
+fn resets_that_overtake() -> Result<()> {
+    for server in both()? {
+        let probe = Probe::attach(server.pid(), &[])?;
+        for _ in 0..50 {
+            let mut conn = Conn::open(server.addr())?;
+            conn.exchange(&Request::get("/hello"))?;
+            conn.reset()?;
+        }
+        let mut queued = (0..4).map(|_| Conn::open(server.addr())).collect::<Result<Vec<_>>>()?;
+        for conn in &mut queued {
+            conn.exchange(&Request::get("/items/1"))?;
+        }
+        let mut blocker = Conn::open(server.addr())?;
+        blocker.exchange(&Request::get("/hello"))?;
+        blocker.send(&Request::get("/block?ms=300").bytes)?;
+        until_blocked(&server)?;
+        for mut conn in queued {
+            conn.send(&Request::get("/items/2").bytes)?;
+            conn.reset()?;
+        }
+        for _ in 0..3 {
+            Conn::open(server.addr())?.reset()?;
+        }
+        blocker.reply(false)?;
+        blocker.exchange(&Request::get("/hello"))?;
+        let report = finish(probe, &server)?.report;
+        report.nothing_lost()?;
+        let hello = report.endpoint("GET /hello")?;
+        ensure!(hello.requests == 52 && hello.aborted == 0, "{hello:?}");
+        let items = report.endpoint("GET /items/{id}")?;
+        ensure!(items.requests == 4 && items.aborted == 4 && items.in_flight == 0, "{items:?}");
+        ensure!(items.latency_s.count == 4, "{items:?}");
+        let listener = report.listener(server.addr().port())?;
+        ensure!(listener.accepted == 58, "{} of 58 connections accepted", listener.accepted);
+        ensure!(listener.abandoned == 3, "{} of 3 gave up", listener.abandoned);
     }
     Ok(())
 }

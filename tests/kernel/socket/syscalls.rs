@@ -85,7 +85,10 @@ fn counts_are_straces() -> Result<()> {
             let got = Calls { calls, would_block, errors, bytes };
             ensure!(got == expected, "{event_loop}: {op}: strace has {expected:?}, the report {got:?}");
         }
-        ensure!(seen.accept.calls >= 65 && seen.recv.errors >= 5, "strace missed calls: {seen:?}");
+        ensure!(
+            seen.accept.calls >= 65 && seen.recv.errors + seen.send.errors > 0,
+            "no call failed: {seen:?}"
+        );
     }
     Ok(())
 }
