@@ -2,7 +2,7 @@
 //! Much traffic at once is [`crate::load`]'s.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
@@ -122,7 +122,13 @@ impl Conn {
 
     /// Reads some bytes; 0 is the end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        self.stream.read(buffer).context("failed to receive")
+        loop {
+            match self.stream.read(buffer) {
+                // Of a process that was stopped for a moment: with a time limit on it a read is not begun anew.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other.context("failed to receive"),
+            }
+        }
     }
 
     /// Reads one response to its end.
