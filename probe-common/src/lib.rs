@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`header`] starts every ring record, [`process`] and [`socket`] are the rooms,
 //! [`hist`] is the bucket arithmetic of in-kernel histograms, [`loss`] names every way an event can be
-//! lost, [`kern`] carries the kernel's struct offsets down.
+//! lost, [`rooms`] says which rooms are on, [`kern`] carries the kernel's struct offsets down.
 #![no_std]
 
 pub mod header;
@@ -10,4 +10,5 @@ pub mod hist;
 pub mod kern;
 pub mod loss;
 pub mod process;
+pub mod rooms;
 pub mod socket;

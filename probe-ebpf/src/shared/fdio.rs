@@ -9,6 +9,7 @@ use aya_ebpf::{
 use probe_common::{
     loss::LossCause,
     process::{NR_UNKNOWN, Thread},
+    rooms::Rooms,
 };
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     shared::{
         emit::lose,
         regs::{self, Args, nr},
+        rooms::is_on,
     },
     socket,
 };
@@ -54,9 +56,14 @@ enum Moves {
     Out,
 }
 
-/// Whether any room wants this call.
+/// Whether any room that is on wants this call.
 #[inline(always)]
 fn is_watched(number: u64) -> bool {
+    is_on(Rooms::SOCKET) && is_socket_call(number)
+}
+
+#[inline(always)]
+fn is_socket_call(number: u64) -> bool {
     matches!(
         number,
         nr::READ

@@ -6,3 +6,4 @@ pub(crate) mod fdio;
 pub(crate) mod kern;
 pub(crate) mod log;
 pub(crate) mod regs;
+pub(crate) mod rooms;

@@ -52,6 +52,12 @@ pub struct AttachArgs {
     /// Watch only the processes found now, not those they create later
     #[arg(long)]
     pub no_children: bool,
+    /// Watch with these probes only, e.g. socket
+    #[arg(long, value_name = "PROBES", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Watch without these probes
+    #[arg(long, value_name = "PROBES", value_delimiter = ',')]
+    pub skip: Vec<String>,
     /// What an inconclusive verdict counts as [default: an exit code of its own, 4]
     #[arg(long, value_name = "AS")]
     pub inconclusive: Option<InconclusiveAs>,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use probe_common::rooms::Rooms;
 
 use super::outcome::{is_colour_wanted, print_report};
 use super::outdir::OutDir;
@@ -14,7 +15,8 @@ use super::stop::Stop;
 use super::{AttachArgs, InconclusiveAs, Outcome, Problem, Refusal};
 use crate::engine::{self, EngineConfig, Finished};
 use crate::host::{Host, Severity, prerequisites};
-use crate::profile::Profile;
+use crate::probes;
+use crate::profile::{Profile, nearest};
 use crate::report::{Json, Renderer as _, Text};
 use crate::slo::Verdict;
 use crate::target;
@@ -30,6 +32,7 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
     if let Some(out) = &args.out {
         OutDir::check(out)?;
     }
+    let rooms = select(args)?;
     check_host(&args.btf)?;
     let roots = target::resolve(&args.target)?;
     let first = roots.first().map(|root| root.pid).unwrap_or_default();
@@ -44,6 +47,7 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
     let finished = engine::run(EngineConfig {
         roots,
         children: !args.no_children,
+        rooms,
         duration: args.duration,
         ring_bytes: args.ring_mib * BYTES_PER_MIB,
         btf: args.btf.clone(),
@@ -75,6 +79,21 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
 fn load_profile(args: &AttachArgs) -> Result<Profile, Refusal> {
     let profile = args.profile.as_deref().map_or_else(Profile::builtin, Profile::load);
     profile.map_err(|errors| Refusal::usage(errors.to_string(), "see `profiles/` for examples"))
+}
+
+/// The rooms that `--only` and `--skip` leave on.
+fn select(args: &AttachArgs) -> Result<Rooms, Refusal> {
+    let names = || probes::switchable().map(|spec| spec.id);
+    let rooms = probes::selection(&args.only, &args.skip).map_err(|name| {
+        let hint =
+            nearest(name, names()).map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
+        let known = names().collect::<Vec<_>>().join(", ");
+        Refusal::usage(format!("no probe has the name `{name}`{hint}"), format!("the probes are: {known}"))
+    })?;
+    if rooms == Rooms::NONE {
+        return Err(Refusal::usage("no probe is left: `--skip` takes away all there are", "leave one on"));
+    }
+    Ok(rooms)
 }
 
 /// Refuses with everything that blocks, so that one try shows all there is to mend.

@@ -9,6 +9,7 @@ use super::outcome::print_report;
 use super::{DoctorArgs, Outcome, Refusal};
 use crate::engine::{HookResult, Kernel, LoadConfig};
 use crate::host::{Btf, Cap, Gap, Host, Lockdown, Severity, prerequisites};
+use crate::probes;
 use crate::target::facts::{self, Facts};
 use crate::target::resolve;
 
@@ -39,7 +40,12 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<Outcome> {
 
 /// Loads the kernel side and attaches each hook for a moment; nothing is traced.
 fn try_hooks(args: &DoctorArgs) -> anyhow::Result<Vec<HookResult>> {
-    Kernel::try_hooks(&LoadConfig { btf: &args.btf, ring_bytes: RING_BYTES, follow_children: false })
+    Kernel::try_hooks(&LoadConfig {
+        btf: &args.btf,
+        ring_bytes: RING_BYTES,
+        follow_children: false,
+        rooms: probes::every_room(),
+    })
 }
 
 /// The whole page, and whether attach can work.

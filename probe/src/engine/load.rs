@@ -14,6 +14,7 @@ use aya::{
 use probe_common::{
     loss::LossCause,
     process::{NR_UNKNOWN, Thread},
+    rooms::Rooms,
     socket::OpStats,
 };
 
@@ -39,6 +40,8 @@ pub struct LoadConfig<'a> {
     pub ring_bytes: u32,
     /// Trace processes that the traced ones create.
     pub follow_children: bool,
+    /// The rooms that are on.
+    pub rooms: Rooms,
 }
 
 /// The loaded kernel side. Dropping it detaches and frees everything.
@@ -52,6 +55,7 @@ pub struct Kernel {
     ports: Array<MapData, u64>,
     losses: PerCpuArray<MapData, u64>,
     op_stats: PerCpuArray<MapData, OpStats>,
+    rooms: Rooms,
 }
 
 /// How attaching one hook went, for `probe doctor`.
@@ -78,6 +82,7 @@ impl Kernel {
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global("KERN", &offsets, true)
             .override_global("FOLLOW_CHILDREN", &u8::from(config.follow_children), true)
+            .override_global("ROOMS", &config.rooms, true)
             .map_max_entries("EVENTS", config.ring_bytes)
             .load(OBJECT)
             .context("failed to load the kernel side; see `probe doctor`")?;
@@ -90,13 +95,14 @@ impl Kernel {
             ports: take(&mut ebpf, "LISTEN_PORTS")?,
             losses: take(&mut ebpf, "LOSS")?,
             op_stats: take(&mut ebpf, "OP_STATS")?,
+            rooms: config.rooms,
             ebpf,
         })
     }
 
-    /// Attaches every hook of every room, the process room first, so that no fork is missed.
+    /// Attaches every hook of every room that is on, the process room first, so that no fork is missed.
     pub fn attach(&mut self) -> Result<()> {
-        for (spec, hook) in probes::hooks() {
+        for (spec, hook) in probes::hooks(self.rooms) {
             self.attach_one(hook).with_context(|| {
                 format!(
                     "failed to attach `{}` of the {} probe to the raw tracepoint `{}`; see `probe doctor`",
@@ -121,7 +127,7 @@ impl Kernel {
     /// Loads and attaches each hook on its own, and detaches them again.
     pub fn try_hooks(config: &LoadConfig<'_>) -> Result<Vec<HookResult>> {
         let mut kernel = Self::load(config)?;
-        Ok(probes::hooks()
+        Ok(probes::hooks(config.rooms)
             .map(|(spec, hook)| HookResult {
                 probe: spec.id,
                 hook,

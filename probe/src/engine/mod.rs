@@ -15,6 +15,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 pub use load::{HookResult, Kernel, LoadConfig};
+use probe_common::rooms::Rooms;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::{
@@ -39,6 +40,8 @@ pub struct EngineConfig {
     pub roots: Vec<Root>,
     /// Trace their children, present and future.
     pub children: bool,
+    /// The rooms that are on.
+    pub rooms: Rooms,
     /// End after this time.
     pub duration: Option<Duration>,
     /// Size of the ring, bytes, a power of two.
@@ -91,6 +94,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
         btf: &config.btf,
         ring_bytes: config.ring_bytes,
         follow_children: config.children,
+        rooms: config.rooms,
     })?;
     kernel.attach()?;
     // Nothing is counted before the first thread is handed over.
@@ -98,7 +102,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     let mut tree = tree::Tree::adopt(&mut kernel, &config.roots, config.children)?;
     let mut health = health::Health::begin();
     let attach_ns = clock::monotonic_ns().saturating_sub(attach_began);
-    let begun = summary::Begun::now(start_ns, attach_ns, &config.roots);
+    let begun = summary::Begun::now(start_ns, attach_ns, &config.roots, config.rooms);
     let recorder = config
         .record
         .as_deref()

@@ -3,11 +3,15 @@
 use std::time::SystemTime;
 
 use anyhow::Result;
+use probe_common::rooms::Rooms;
 
 use super::{health::Cost, load::Kernel, pump::Pump, record, tree::Tree};
 use crate::{
     event::{BlindSpot, EndedBy, Summary},
-    probes::http::{Undecoded, Why},
+    probes::{
+        self,
+        http::{Undecoded, Why},
+    },
     target::{Root, facts},
 };
 
@@ -21,7 +25,7 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    pub(super) fn now(start_ns: u64, attach_ns: u64, roots: &[Root]) -> Self {
+    pub(super) fn now(start_ns: u64, attach_ns: u64, roots: &[Root], rooms: Rooms) -> Self {
         let pids: Vec<u32> = roots.iter().map(|root| root.pid).collect();
         let facts = facts::gather(&pids);
         let started_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
@@ -38,7 +42,7 @@ impl Begun {
                 ..record::Header::default()
             },
             attach_ns,
-            blind_spots: of_target(&facts),
+            blind_spots: of_rooms(rooms).chain(of_target(&facts)).collect(),
         }
     }
 
@@ -111,6 +115,15 @@ fn uname() -> (String, String) {
             (text(system.nodename()), text(system.release()))
         },
     )
+}
+
+/// What the user chose not to see.
+fn of_rooms(rooms: Rooms) -> impl Iterator<Item = BlindSpot> {
+    probes::switchable().filter(move |spec| !rooms.has(spec.room)).map(|spec| BlindSpot {
+        what: spec.summary.to_owned(),
+        why: format!("the {} probe is off (`--only`, `--skip`)", spec.id),
+        remedy: "leave it on".to_owned(),
+    })
 }
 
 /// What `/proc` tells about the target that limits what is seen of it.

@@ -9,6 +9,8 @@ pub mod process;
 pub mod socket;
 pub mod wire;
 
+use probe_common::rooms::Rooms;
+
 /// What a room is: the single source for attach, `doctor`, the README table and the tests.
 #[derive(Debug)]
 pub struct Spec {
@@ -16,6 +18,10 @@ pub struct Spec {
     pub id: &'static str,
     /// One line.
     pub summary: &'static str,
+    /// The room itself where it can be switched off.
+    pub room: Rooms,
+    /// The rooms that it cannot do without; it is off when one of them is.
+    pub needs: Rooms,
     /// Kernel programs and where they attach; empty for rooms without a kernel half.
     pub hooks: &'static [Hook],
 }
@@ -34,11 +40,66 @@ pub struct Hook {
 }
 
 /// Every room, in the order in which they are attached.
-pub const PROBES: &[&Spec] = &[&process::SPEC, &socket::SPEC, &http::SPEC];
+pub const PROBES: &[&Spec] = &[&process::SPEC, &FDIO, &socket::SPEC, &http::SPEC];
 
-/// Every hook with the room that owns it.
-pub fn hooks() -> impl Iterator<Item = (&'static Spec, &'static Hook)> {
-    PROBES.iter().flat_map(|spec| spec.hooks.iter().map(move |hook| (*spec, hook)))
+/// The boundary between application and kernel, which several rooms share (`probe-ebpf/src/shared/fdio.rs`).
+/// Attached when one of them is on.
+const FDIO: Spec = Spec {
+    id: "fdio",
+    summary: "system calls that move bytes: entry and return, shared by the rooms",
+    room: Rooms::NONE,
+    needs: Rooms::NONE,
+    hooks: &[
+        Hook {
+            program: "fdio_enter",
+            tracepoint: "sys_enter",
+            since: "4.17",
+            purpose: "durations of the calls that are watched",
+        },
+        Hook {
+            program: "fdio_exit",
+            tracepoint: "sys_exit",
+            since: "4.17",
+            purpose: "requests, responses and whatever else passes a system call",
+        },
+    ],
+};
+
+/// Every hook of the rooms that are on, with its owner.
+pub fn hooks(rooms: Rooms) -> impl Iterator<Item = (&'static Spec, &'static Hook)> {
+    PROBES
+        .iter()
+        .filter(move |spec| rooms.has(spec.room.with(spec.needs)))
+        .flat_map(|spec| spec.hooks.iter().map(move |hook| (*spec, hook)))
+}
+
+/// The rooms that a user can switch off.
+pub fn switchable() -> impl Iterator<Item = &'static Spec> {
+    PROBES.iter().copied().filter(|spec| spec.room != Rooms::NONE)
+}
+
+/// All of them.
+pub fn every_room() -> Rooms {
+    switchable().fold(Rooms::NONE, |rooms, spec| rooms.with(spec.room))
+}
+
+/// The rooms that are on after `--only` and `--skip`, or the name that is none of theirs.
+pub fn selection<'a>(only: &'a [String], skip: &'a [String]) -> Result<Rooms, &'a str> {
+    let find = |name: &'a String| {
+        switchable()
+            .find(|spec| spec.id == name.as_str())
+            .map(|spec| (spec.room, spec.needs))
+            .ok_or(name.as_str())
+    };
+    let mut rooms = if only.is_empty() { every_room() } else { Rooms::NONE };
+    for name in only {
+        let (room, needs) = find(name)?;
+        rooms = rooms.with(room).with(needs);
+    }
+    for name in skip {
+        rooms = rooms.without(find(name)?.0);
+    }
+    Ok(rooms)
 }
 
 #[cfg(test)]
@@ -48,7 +109,7 @@ mod tests {
     use probe_common::header::Kind;
     use proptest::prelude::*;
 
-    use super::{PROBES, hooks, process, socket, wire};
+    use super::{PROBES, every_room, hooks, process, selection, socket, wire};
 
     proptest! {
         /// Any bytes at all from the ring decode to something or to an error, never to a panic.
@@ -84,6 +145,17 @@ mod tests {
         }
     }
 
+    /// A room brings along what it needs, a wrong name is told, and what is off has no hook of its own.
+    #[test]
+    fn rooms_are_selected_by_name() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(selection(&[], &[]), Ok(every_room()));
+        assert_eq!(selection(&names(&["socket"]), &[]).map(|rooms| rooms.has(socket::SPEC.room)), Ok(true));
+        let off = selection(&[], &names(&["socket"])).unwrap();
+        assert!(hooks(off).all(|(spec, _)| spec.id != "socket"));
+        assert_eq!(selection(&names(&["sockets"]), &[]), Err("sockets"));
+    }
+
     /// A hook has exactly one owner, a program one attach point, a room one name.
     #[test]
     fn nothing_is_named_twice() {
@@ -92,7 +164,7 @@ mod tests {
             assert_eq!(set.len(), names.len(), "{names:?}");
         };
         unique(PROBES.iter().map(|spec| spec.id).collect());
-        unique(hooks().map(|(_, hook)| hook.tracepoint).collect());
-        unique(hooks().map(|(_, hook)| hook.program).collect());
+        unique(hooks(every_room()).map(|(_, hook)| hook.tracepoint).collect());
+        unique(hooks(every_room()).map(|(_, hook)| hook.program).collect());
     }
 }

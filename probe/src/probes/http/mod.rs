@@ -10,9 +10,15 @@ mod inbound;
 mod outbound;
 
 pub use decoder::{Decoder, Undecoded, Why};
+use probe_common::rooms::Rooms;
 
 use super::Spec;
 
 /// See [`Spec`].
-pub const SPEC: Spec =
-    Spec { id: "http", summary: "HTTP/1.x requests and responses on the tree's connections", hooks: &[] };
+pub const SPEC: Spec = Spec {
+    id: "http",
+    summary: "HTTP/1.x requests and responses on the tree's connections",
+    room: Rooms::NONE,
+    needs: Rooms::SOCKET,
+    hooks: &[],
+};

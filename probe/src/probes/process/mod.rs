@@ -4,12 +4,16 @@ mod decode;
 
 pub use decode::decode;
 
+use probe_common::rooms::Rooms;
+
 use super::{Hook, Spec};
 
 /// See [`Spec`].
 pub const SPEC: Spec = Spec {
     id: "process",
     summary: "the process tree: forked and executed children, by event, never by name",
+    room: Rooms::NONE,
+    needs: Rooms::NONE,
     hooks: &[
         Hook {
             program: "process_fork",

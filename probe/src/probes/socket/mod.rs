@@ -6,25 +6,17 @@ mod stats;
 pub use decode::{SocketEvent, decode};
 pub use stats::summarize;
 
+use probe_common::rooms::Rooms;
+
 use super::{Hook, Spec};
 
 /// See [`Spec`].
 pub const SPEC: Spec = Spec {
     id: "socket",
     summary: "TCP connections of the tree: queue waits, bytes at request boundaries, call statistics",
+    room: Rooms::SOCKET,
+    needs: Rooms::NONE,
     hooks: &[
-        Hook {
-            program: "fdio_enter",
-            tracepoint: "sys_enter",
-            since: "4.17",
-            purpose: "durations of accept, receive and send calls",
-        },
-        Hook {
-            program: "fdio_exit",
-            tracepoint: "sys_exit",
-            since: "4.17",
-            purpose: "requests and responses",
-        },
         Hook {
             program: "socket_state",
             tracepoint: "inet_sock_set_state",

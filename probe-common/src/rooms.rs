@@ -1,0 +1,36 @@
+//! Which rooms are on. User space writes the set into the object's read-only data before the load, where the
+//! verifier takes it for a constant: the code of a room that is off is not even loaded.
+
+/// A set of rooms that can be switched off.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rooms(pub u32);
+
+impl Rooms {
+    /// No room at all.
+    pub const NONE: Self = Self(0);
+    /// Connections and requests.
+    pub const SOCKET: Self = Self(1);
+
+    /// Whether every room of `other` is in this set.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set without those of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+// SAFETY: `repr(transparent)` over `u32`.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Rooms {}

@@ -1,0 +1,109 @@
+//! What happened on the connections of the tree: accepts, requests, responses.
+
+use serde::{Deserialize, Serialize};
+
+use super::ConnId;
+
+/// See [`super::Event::Listen`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listen {
+    /// When.
+    pub ts_ns: u64,
+    /// Which process.
+    pub pid: u32,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// See [`super::Event::Accepted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The return of the accept call.
+    pub ts_ns: u64,
+    /// The new connection.
+    pub conn: ConnId,
+    /// The process that accepted it.
+    pub pid: u32,
+    /// The listener's port.
+    pub port: u16,
+    /// The handshake's end; none when it was before the attach.
+    pub established_ns: Option<u64>,
+    /// Connections that waited in the listener's queue just before this call took one.
+    pub backlog: u32,
+}
+
+/// See [`super::Event::Request`]. Comes before the [`Response`] that answers it; responses answer the requests
+/// of a connection in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// The connection.
+    pub conn: ConnId,
+    /// The process that read it.
+    pub pid: u32,
+    /// The server's port.
+    pub port: u16,
+    /// The method token.
+    pub method: String,
+    /// The target's path, printable ASCII, never with a query string.
+    pub path: String,
+    /// The first byte became readable; none when that was not seen.
+    pub arrival_ns: Option<u64>,
+    /// The return of the read that brought its first byte.
+    pub first_read_ns: u64,
+    /// The return of the read that brought its last byte (so far).
+    pub last_read_ns: u64,
+    /// Bytes of head and body.
+    pub bytes: u64,
+    /// The whole body was read.
+    pub complete: bool,
+    /// When the peer had acknowledged everything that was sent before this request, where that was seen:
+    /// the end of the delivery of the response before it.
+    pub acked_ns: Option<u64>,
+}
+
+/// How a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Its last byte was sent.
+    Complete,
+    /// The connection ended before that.
+    Aborted,
+    /// The run ended before that.
+    InFlight,
+}
+
+/// See [`super::Event::Response`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Response {
+    /// The connection.
+    pub conn: ConnId,
+    /// The final status (never an interim 1xx, but 101 for an upgrade); 0 when none was sent.
+    pub status: u16,
+    /// The first byte was sent; none when none was.
+    pub first_send_ns: Option<u64>,
+    /// The last byte (so far) was sent, or the connection ended.
+    pub last_send_ns: u64,
+    /// Bytes of head and body.
+    pub bytes: u64,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// See [`super::Event::Closed`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Closed {
+    /// When.
+    pub ts_ns: u64,
+    /// Which connection.
+    pub conn: ConnId,
+    /// The server's port.
+    #[serde(default)]
+    pub port: u16,
+    /// By a reset.
+    pub reset: bool,
+    /// Its handshake was seen and no accept returned it.
+    pub unaccepted: bool,
+    /// As in [`Request::acked_ns`].
+    pub acked_ns: Option<u64>,
+}

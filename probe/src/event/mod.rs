@@ -1,0 +1,56 @@
+//! What was seen, decoded: owned plain data without kernel layout, bodies, query strings or secrets.
+//!
+//! This is also what `--record` writes. Everything right of it ([`crate::correlate`],
+//! [`crate::aggregate`], [`crate::slo`], [`crate::report`]) runs on a recording exactly as it ran live.
+//! All times are `CLOCK_MONOTONIC` nanoseconds.
+
+mod http;
+mod process;
+mod summary;
+
+use serde::{Deserialize, Serialize};
+
+pub use http::{Accepted, Closed, Ending, Listen, Request, Response};
+pub use process::{Exec, Exit, Fork};
+pub use summary::{BlindSpot, EndedBy, Listener, Summary, SyscallStats};
+
+/// A connection of this run; never reused.
+pub type ConnId = u64;
+
+/// One thing that happened in the traced tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A process came into being.
+    Fork(Fork),
+    /// A process replaced its program.
+    Exec(Exec),
+    /// A process ended.
+    Exit(Exit),
+    /// The tree began to listen on a port.
+    Listen(Listen),
+    /// `accept` returned a connection.
+    Accepted(Accepted),
+    /// A request was read, whole or as far as it came.
+    Request(Request),
+    /// A response was sent, whole or as far as it came.
+    Response(Response),
+    /// A connection ended.
+    Closed(Closed),
+}
+
+impl Event {
+    /// The latest moment that this event knows of.
+    pub const fn ts_ns(&self) -> u64 {
+        match self {
+            Self::Fork(fork) => fork.ts_ns,
+            Self::Exec(exec) => exec.ts_ns,
+            Self::Exit(exit) => exit.ts_ns,
+            Self::Listen(listen) => listen.ts_ns,
+            Self::Accepted(accepted) => accepted.ts_ns,
+            Self::Request(request) => request.last_read_ns,
+            Self::Response(response) => response.last_send_ns,
+            Self::Closed(closed) => closed.ts_ns,
+        }
+    }
+}

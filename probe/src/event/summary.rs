@@ -1,0 +1,121 @@
+//! What a run knows beside its events.
+
+use serde::{Deserialize, Serialize};
+
+/// What a run knows beside its events: written once, at its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// First moment of the run.
+    pub start_ns: u64,
+    /// Last moment of the run.
+    pub end_ns: u64,
+    /// Wall clock at `start_ns`, RFC 3339, UTC.
+    pub started_at: String,
+    /// Name of this run, unique enough for a directory.
+    pub run_id: String,
+    /// Host name.
+    pub host: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// The process that was asked for.
+    pub target_pid: u32,
+    /// Its command line, printable, shortened.
+    pub target_cmdline: String,
+    /// Processes that were traced, in all.
+    pub processes: u32,
+    /// Why the run ended.
+    pub ended_by: EndedBy,
+    /// Records received from the kernel.
+    pub events: u64,
+    /// What was lost, by cause; only causes that happened.
+    pub lost: std::collections::BTreeMap<String, u64>,
+    /// Time in our kernel programs as a share of one core; none when it could not be measured.
+    pub bpf_cpu_ratio: Option<f64>,
+    /// Our own CPU time as a share of one core.
+    pub agent_cpu_ratio: f64,
+    /// Our own peak resident memory.
+    pub agent_rss_bytes: u64,
+    /// Seconds from the start of the attach until everything was in place.
+    pub attach_s: f64,
+    /// What could not be seen.
+    pub blind_spots: Vec<BlindSpot>,
+    /// Connections whose bytes could not be decoded, upgraded ones apart: their requests are missing.
+    #[serde(default)]
+    pub undecoded_connections: u64,
+    /// The tree's TCP listeners.
+    pub listeners: Vec<Listener>,
+    /// Statistics of the socket calls, from the kernel's histograms.
+    pub syscalls: Vec<SyscallStats>,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// `--duration` was over.
+    #[default]
+    Duration,
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// Every traced process is gone.
+    TargetExit,
+    /// Not known: the recording stops before the run's end.
+    Unfinished,
+}
+
+/// Something that the run could not see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlindSpot {
+    /// What is not seen.
+    pub what: String,
+    /// Why not.
+    pub why: String,
+    /// What would help.
+    pub remedy: String,
+}
+
+/// A TCP listener of the tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Local address.
+    pub addr: std::net::IpAddr,
+    /// Local port.
+    pub port: u16,
+    /// Packets that the kernel dropped at this listener during the run, nearly always because its queue was full: a SYN
+    /// counts once, a handshake's last ACK twice, and a client repeats either. As `ss -lntm` shows them; none when the
+    /// kernel's socket statistics could not be read.
+    pub overflows: Option<u64>,
+    /// The longest that its queue was when looked at, once a second and at the end. (Every accept tells the
+    /// queue's length too, but a server that never accepts has none.)
+    #[serde(default)]
+    pub backlog_seen: u32,
+    /// Room in the accept queue (the application's `listen` argument, capped by `net.core.somaxconn`).
+    pub backlog_limit: Option<u32>,
+}
+
+/// A latency histogram in the kernel's buckets (see `probe_common::hist`), only those that hold calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyscallStats {
+    /// `accept`, `recv` or `send`.
+    pub op: String,
+    /// `server` or `client`.
+    pub role: String,
+    /// `blocking` or `nonblocking`.
+    pub mode: String,
+    /// Calls that returned.
+    pub calls: u64,
+    /// Of these, with EAGAIN.
+    pub would_block: u64,
+    /// Of these, failed otherwise.
+    pub errors: u64,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Sum of all durations.
+    pub sum_ns: u64,
+    /// Shortest.
+    pub min_ns: u64,
+    /// Longest.
+    pub max_ns: u64,
+    /// (bucket, calls).
+    pub buckets: Vec<(u16, u64)>,
+}

@@ -1,0 +1,68 @@
+//! `report.json`, schema `probe.report/1`: what a run has to say, as data.
+//!
+//! Times are seconds, sizes bytes, rates per second, ratios 0 to 1. What was not measured is null, never 0;
+//! sections of probes that do not exist are left out. Fields may be added within a schema version, never
+//! change their meaning.
+
+mod http;
+mod run;
+
+use serde::{Deserialize, Serialize};
+
+pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
+pub use run::{Health, Phase, ProfileId, Run, Target};
+
+use crate::slo::{Judgement, Verdict};
+
+/// Version of the format.
+pub const SCHEMA: &str = "probe.report/1";
+
+/// The whole report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// What ran.
+    pub run: Run,
+    /// How well it could be seen, and what seeing cost.
+    pub health: Health,
+    /// The parts of the run.
+    pub phases: Vec<Phase>,
+    /// How connections came in.
+    pub accept: Accept,
+    /// By name.
+    pub endpoints: Vec<Endpoint>,
+    /// All endpoints together.
+    pub overall: Endpoint,
+    /// Socket calls of the target.
+    pub syscalls: Vec<Syscall>,
+    /// The verdicts, in the order of the profile.
+    pub objectives: Vec<Judgement>,
+    /// Doubts about the measurement, each with what to do about it.
+    pub warnings: Vec<String>,
+    /// Of the run.
+    pub verdict: Verdict,
+}
+
+/// A distribution of durations in seconds. All but `count` are null when there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Distribution {
+    /// How many.
+    pub count: u64,
+    /// Shortest.
+    pub min: Option<f64>,
+    /// Arithmetic mean.
+    pub mean: Option<f64>,
+    /// Percentiles by nearest rank.
+    pub p50: Option<f64>,
+    /// See `p50`.
+    pub p90: Option<f64>,
+    /// See `p50`.
+    pub p95: Option<f64>,
+    /// See `p50`.
+    pub p99: Option<f64>,
+    /// See `p50`.
+    pub p999: Option<f64>,
+    /// Longest.
+    pub max: Option<f64>,
+}

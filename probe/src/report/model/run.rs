@@ -1,0 +1,84 @@
+//! What ran, and how well it could be seen.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{BlindSpot, EndedBy};
+
+/// See [`super::Report::run`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Name of the run.
+    pub id: String,
+    /// Wall clock at its start, RFC 3339, UTC.
+    pub started_at: String,
+    /// Its length.
+    pub duration_s: f64,
+    /// Why it ended; null when that is not known.
+    pub ended_by: Option<EndedBy>,
+    /// Host name.
+    pub host: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// What was watched.
+    pub target: Target,
+    /// What it was judged by.
+    pub profile: ProfileId,
+}
+
+/// See [`Run::target`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The process that was asked for.
+    pub pid: u32,
+    /// Its command line.
+    pub cmdline: String,
+    /// Processes that were traced, in all; null when that is not known.
+    pub processes: Option<u32>,
+}
+
+/// See [`Run::profile`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProfileId {
+    /// The profile's name.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub sha256: String,
+}
+
+/// See [`super::Report::health`]. What only the end of a run tells is null for a run that has none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Records received from the kernel.
+    pub events: u64,
+    /// Records lost.
+    pub lost: Option<u64>,
+    /// Lost among all.
+    pub loss_ratio: Option<f64>,
+    /// Only causes that happened.
+    pub lost_by_cause: BTreeMap<String, u64>,
+    /// Time in probe's kernel programs as a share of one core.
+    pub bpf_cpu_ratio: Option<f64>,
+    /// probe's own CPU time as a share of one core.
+    pub agent_cpu_ratio: Option<f64>,
+    /// probe's own peak resident memory.
+    pub agent_rss_bytes: Option<u64>,
+    /// Until everything was in place.
+    pub attach_s: Option<f64>,
+    /// What could not be seen.
+    pub blind_spots: Vec<BlindSpot>,
+}
+
+/// A part of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// From the start of the run.
+    pub start_s: f64,
+    /// From the start of the run.
+    pub end_s: f64,
+    /// Objectives bind to it.
+    pub judged: bool,
+}
