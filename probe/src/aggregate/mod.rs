@@ -4,6 +4,7 @@
 
 mod durations;
 mod endpoint;
+mod evidence;
 mod progress;
 mod stats;
 
@@ -11,12 +12,13 @@ use std::collections::BTreeMap;
 
 pub use durations::{Durations, Resolution};
 pub use endpoint::{MAX_FOLDED, OTHER};
+pub use evidence::{Evidence, Subject};
 pub use progress::Progress;
 pub use stats::{EndpointStats, ListenerStats};
 
 use crate::correlate::{Exchange, Finding};
 use crate::event::Ending;
-use crate::profile::Profile;
+use crate::profile::{Kind, Profile};
 use endpoint::EndpointTable;
 use progress::RecentRate;
 
@@ -84,6 +86,13 @@ impl Aggregate {
     /// All endpoints together.
     pub const fn overall(&self) -> &EndpointStats {
         &self.overall
+    }
+
+    /// Everything of a kind that was seen, by name.
+    pub fn subjects(&self, kind: Kind) -> Vec<(&str, &dyn Subject)> {
+        match kind {
+            Kind::Endpoint => self.endpoints().into_iter().map(|(name, stats)| (name, stats as _)).collect(),
+        }
     }
 
     /// What was accepted, by port.

@@ -1,9 +1,10 @@
 //! The numbers of one endpoint and of one listener.
 
 use super::durations::{Durations, Resolution};
+use super::evidence::{Evidence, Subject};
 use crate::correlate::{Exchange, Timing};
 use crate::event::Ending;
-use crate::profile::{Measure, Share};
+use crate::profile::Metric;
 
 /// The numbers of one endpoint, or of all together.
 #[derive(Clone, Debug)]
@@ -100,29 +101,31 @@ impl EndpointStats {
         self.app.record(timing.app_ns);
         self.write.record(timing.write_ns);
     }
+}
 
-    /// The distribution of a measure.
-    pub const fn durations(&self, measure: Measure) -> &Durations {
-        match measure {
-            Measure::Latency => &self.latency,
-            Measure::FailedLatency => &self.failed_latency,
-            Measure::AcceptQueue => &self.accept_queue,
-            Measure::ReceiveQueue => &self.receive_queue,
-            Measure::Read => &self.read,
-            Measure::App => &self.app,
-            Measure::Write => &self.write,
-            Measure::Delivery => &self.delivery,
-        }
-    }
-
-    /// A share of requests as (how many, of how many).
-    pub const fn share(&self, share: Share) -> (u64, u64) {
-        match share {
-            Share::Errors => (self.errors, self.requests),
-            Share::ClientErrors => (self.statuses[4], self.requests),
-            Share::Aborted => (self.aborted, self.requests + self.aborted),
-            Share::Success => (self.requests - self.errors, self.requests + self.aborted),
-        }
+impl Subject for EndpointStats {
+    fn evidence(&self, metric: Metric) -> Option<Evidence<'_>> {
+        let share = |part, whole| Some(Evidence::Share { part, whole });
+        let durations = match metric.quantity.name {
+            "latency" => &self.latency,
+            "failed_latency" => &self.failed_latency,
+            "accept_queue" => &self.accept_queue,
+            "receive_queue" => &self.receive_queue,
+            "read" => &self.read,
+            "app" => &self.app,
+            "write" => &self.write,
+            // Whether a response was delivered is known of some only, and no statement about the others.
+            "delivery" => return Some(Evidence::Durations { durations: &self.delivery, untimed: 0 }),
+            "error_rate" => return share(self.errors, self.requests),
+            "status_4xx_rate" => return share(self.statuses[4], self.requests),
+            "aborted_rate" => return share(self.aborted, self.requests + self.aborted),
+            "success_rate" => return share(self.requests - self.errors, self.requests + self.aborted),
+            "rate" | "requests" => {
+                return Some(Evidence::Count { count: self.requests, samples: self.requests + self.aborted });
+            }
+            _ => return None,
+        };
+        Some(Evidence::Durations { durations, untimed: self.untimed })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::correlate::Timing;
-use crate::profile::Share;
+use crate::profile::{Kind, Metric};
 
 fn exchange(path: &str, status: u16, ending: Ending, latency_ns: Option<u64>) -> Finding {
     Finding::Exchange(Exchange {
@@ -47,10 +47,14 @@ fn each_kind_of_exchange_is_counted_where_it_belongs() {
     assert_eq!(a.latency.max_ns(), Some(2_001_000));
     assert_eq!(a.failed_latency.max_ns(), Some(9_001_000));
     assert_eq!(a.receive_queue.mean_ns(), Some(1_000.0));
-    assert_eq!(a.share(Share::Errors), (1, 4));
-    assert_eq!(a.share(Share::ClientErrors), (1, 4));
-    assert_eq!(a.share(Share::Aborted), (1, 5));
-    assert_eq!(a.share(Share::Success), (3, 5));
+    let share = |name| match a.evidence(Metric::parse(Kind::Endpoint, name).unwrap()) {
+        Some(Evidence::Share { part, whole }) => (part, whole),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(share("error_rate"), (1, 4));
+    assert_eq!(share("status_4xx_rate"), (1, 4));
+    assert_eq!(share("aborted_rate"), (1, 5));
+    assert_eq!(share("success_rate"), (3, 5));
     assert_eq!(endpoints[1].1.statuses[1], 1);
     let overall = all.overall();
     assert_eq!((overall.requests, overall.latency.count()), (5, 3));
@@ -92,4 +96,12 @@ fn progress_is_of_all_endpoints() {
     assert!((progress.rate_per_s - 1.0).abs() < 1e-9);
     assert!((progress.latency_p95_s.unwrap() - 0.001_001).abs() < 1e-6);
     assert_eq!(aggregate(&[]).progress(0).latency_p95_s, None);
+}
+
+/// What a profile can ask for was measured.
+#[test]
+fn every_metric_has_its_evidence() {
+    for metric in Metric::all(Kind::Endpoint) {
+        assert!(EndpointStats::default().evidence(metric).is_some(), "{metric}");
+    }
 }

@@ -6,6 +6,7 @@
 mod errors;
 mod metric;
 mod nearest;
+mod pattern;
 mod read;
 mod route;
 mod value;
@@ -17,9 +18,10 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 pub use errors::{ProfileError, ProfileErrors};
-pub use metric::{Measure, Metric, Percentile, Share, Stat, Unit};
+pub use metric::{Kind, Metric, Percentile, Quantity, Shape, Stat, Unit};
 pub use nearest::nearest;
-pub use route::{EndpointPattern, Route, Segment, split_path};
+pub use pattern::Pattern;
+pub use route::{Route, Segment, split_path};
 
 /// A longer file is no profile, bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
@@ -51,8 +53,8 @@ pub struct Profile {
 pub struct Objective {
     /// Unique within the profile.
     pub id: String,
-    /// The endpoints that are judged, each on its own; none for all requests together.
-    pub endpoint: Option<EndpointPattern>,
+    /// What is judged, each on its own; none for all requests together.
+    pub subject: Option<Pattern>,
     /// Which value is judged.
     pub metric: Metric,
     /// As good as this or better is a pass; in the metric's unit.

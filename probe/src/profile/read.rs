@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::errors::line_and_column;
 use super::value::{read_level, type_name};
-use super::{EndpointPattern, Measure, Metric, Objective, Profile, Route, nearest, sha256_hex};
+use super::{Kind, Metric, Objective, Pattern, Profile, Route, Shape, nearest, sha256_hex};
 
 /// Endpoints told apart when the profile does not say.
 const DEFAULT_MAX_ENDPOINTS: usize = 200;
@@ -157,10 +157,20 @@ impl Reader {
         at: usize,
         routes: &[Route],
     ) -> Option<Objective> {
-        self.check_keys(table, &["id", "endpoint", "metric", "target", "limit"]);
+        let subjects = Kind::ALL.map(Kind::key);
+        self.check_keys(table, &[&["id"], subjects.as_slice(), &["metric", "target", "limit"]].concat());
         let whose = if id.is_empty() { "the objective".to_owned() } else { format!("objective `{id}`") };
-        let endpoint = table.get("endpoint").and_then(|value| self.endpoint(value, routes));
-        let metric = self.required(table, "metric", at, &whose).and_then(|value| self.metric(value));
+        let mut kinds = Kind::ALL.into_iter().filter_map(|kind| Some((kind, table.get(kind.key())?)));
+        let named = kinds.next();
+        if let Some((second, value)) = kinds.next() {
+            self.error(
+                value.span().start,
+                format!("{whose} has a subject already: `{}` is one too many", second.key()),
+            );
+        }
+        let kind = named.map_or(Kind::Endpoint, |(kind, _)| kind);
+        let subject = named.and_then(|(kind, value)| self.subject(kind, value, routes));
+        let metric = self.required(table, "metric", at, &whose).and_then(|value| self.metric(kind, value));
         let target = self.required(table, "target", at, &whose);
         let limit = self.required(table, "limit", at, &whose);
         let metric = metric?;
@@ -173,7 +183,7 @@ impl Reader {
         // Both are read before either is given up: all mistakes are told at once.
         let levels = (level(target, "target"), level(limit, "limit"));
         let (target, limit_level) = (levels.0?, levels.1?);
-        let higher_is_better = metric.higher_is_better();
+        let higher_is_better = metric.quantity.higher_is_better;
         let is_stricter = if higher_is_better { limit_level > target } else { limit_level < target };
         if is_stricter {
             let (better, wrong) = if higher_is_better { ("more", "above") } else { ("less", "below") };
@@ -185,31 +195,37 @@ impl Reader {
                 ),
             );
         }
-        Some(Objective { id, endpoint, metric, target, limit: limit_level })
+        Some(Objective { id, subject, metric, target, limit: limit_level })
     }
 
-    fn metric(&mut self, value: &Value<'_>) -> Option<Metric> {
+    fn metric(&mut self, kind: Kind, value: &Value<'_>) -> Option<Metric> {
         let name = self.string(value, "metric")?;
-        let metric = Metric::parse(&name);
+        let metric = Metric::parse(kind, &name);
         if metric.is_none() {
-            let known: Vec<String> = Metric::all().map(|metric| metric.to_string()).collect();
-            let is_percentile = name.rsplit_once(".p").is_some_and(|(measure, n)| {
-                Measure::ALL.iter().any(|known| known.name() == measure) && n.parse::<f64>().is_ok()
-            });
+            let known: Vec<String> = Metric::all(kind).map(|metric| metric.to_string()).collect();
+            let has_percentiles = |wanted: &str| {
+                let mut quantities = kind.quantities().iter();
+                quantities.any(|known| known.name == wanted && known.shape == Shape::Durations)
+            };
+            let is_percentile = name
+                .rsplit_once(".p")
+                .is_some_and(|(quantity, n)| has_percentiles(quantity) && n.parse::<f64>().is_ok());
             let hint = if is_percentile {
                 " (percentiles are p50, p90, p95, p99 and p999)".to_owned()
             } else {
-                suggestion(&name, known.iter().map(String::as_str))
-                    .unwrap_or_else(|| " (such as latency.p95, error_rate, success_rate, rate)".to_owned())
+                suggestion(&name, known.iter().map(String::as_str)).unwrap_or_else(|| {
+                    let names: Vec<&str> = kind.quantities().iter().map(|known| known.name).collect();
+                    format!(" (measured of each {}: {})", kind.key(), names.join(", "))
+                })
             };
             self.error(value.span().start, format!("unknown metric `{name}`{hint}"));
         }
         metric
     }
 
-    fn endpoint(&mut self, value: &Value<'_>, routes: &[Route]) -> Option<EndpointPattern> {
-        let text = self.string(value, "endpoint")?;
-        match EndpointPattern::parse(&text) {
+    fn subject(&mut self, kind: Kind, value: &Value<'_>, routes: &[Route]) -> Option<Pattern> {
+        let text = self.string(value, kind.key())?;
+        match Pattern::parse(kind, &text) {
             Err(message) => self.error(value.span().start, message),
             Ok(pattern) => {
                 if let Some(name) = other_spelling(&pattern, routes) {
@@ -299,8 +315,8 @@ fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Optio
 }
 
 /// The right name where the objective names a route of the profile with other parameter names.
-fn other_spelling(pattern: &EndpointPattern, routes: &[Route]) -> Option<String> {
-    if pattern.is_wildcard() {
+fn other_spelling(pattern: &Pattern, routes: &[Route]) -> Option<String> {
+    if pattern.kind() != Kind::Endpoint || pattern.is_wildcard() {
         return None;
     }
     let wanted = Route::parse(pattern.as_str()).ok()?;

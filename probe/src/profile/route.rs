@@ -91,77 +91,7 @@ fn parse_segment(piece: &str, is_last: bool) -> Result<Segment, &'static str> {
     }
 }
 
-/// Which endpoints an objective binds to, each on its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointPattern {
-    text: String,
-}
-
-impl EndpointPattern {
-    /// Reads `METHOD /path`, where the method may be `*` and the path may hold `*` for anything; or `*`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self { text: text.to_owned() });
-        }
-        let Some((method, path)) = text.split_once(' ') else {
-            return Err(format!(
-                "endpoint `{text}` is not `METHOD /path` (`*` stands for any method, any path, or both)"
-            ));
-        };
-        if method != "*" {
-            check_method(method)?;
-        }
-        if !(path.starts_with('/') || path == "*") {
-            return Err(format!("endpoint `{text}` has a path that does not begin with `/` and is not `*`"));
-        }
-        if path.contains("**") {
-            return Err(format!(
-                "endpoint `{text}` holds `**`; one `*` stands for anything, slashes included"
-            ));
-        }
-        check_path_characters(path).map_err(|what| format!("endpoint `{text}` {what}"))?;
-        Ok(Self { text: text.to_owned() })
-    }
-
-    /// As the profile writes it.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// It may match more than one endpoint.
-    pub fn is_wildcard(&self) -> bool {
-        self.text.contains('*')
-    }
-
-    /// The endpoint of this name is meant.
-    pub fn matches(&self, endpoint: &str) -> bool {
-        if self.text == "*" {
-            return true;
-        }
-        let (Some((method, path)), Some((wanted_method, wanted_path))) =
-            (endpoint.split_once(' '), self.text.split_once(' '))
-        else {
-            return false;
-        };
-        (wanted_method == "*" || wanted_method == method) && matches_glob(wanted_path, path)
-    }
-}
-
-/// `*` in the pattern stands for any text; everything else for itself.
-fn matches_glob(pattern: &str, text: &str) -> bool {
-    let Some((head, pattern_rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let mut pieces: Vec<&str> = pattern_rest.split('*').collect();
-    let tail = pieces.pop().unwrap_or_default();
-    // The leftmost match of each piece leaves the most room for those behind it.
-    for piece in pieces {
-        let Some(at) = text.find(piece) else { return false };
-        text = &text[at + piece.len()..];
-    }
-    text.ends_with(tail)
-}
-
-fn check_method(method: &str) -> Result<(), String> {
+pub(super) fn check_method(method: &str) -> Result<(), String> {
     if !method.is_empty() && method.len() <= 32 && method.chars().all(|c| c.is_ascii_uppercase() || c == '-')
     {
         return Ok(());
@@ -169,7 +99,7 @@ fn check_method(method: &str) -> Result<(), String> {
     Err(format!("`{method}` is not an HTTP method (upper-case letters, one space behind it)"))
 }
 
-fn check_path_characters(path: &str) -> Result<(), &'static str> {
+pub(super) fn check_path_characters(path: &str) -> Result<(), &'static str> {
     if !path.chars().all(|c| c.is_ascii_graphic()) {
         return Err("holds a space, a control character or a non-ASCII one");
     }
@@ -211,42 +141,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn patterns() {
-        for (pattern, endpoint, expected) in [
-            ("*", "GET /a", true),
-            ("*", "other", true),
-            ("GET *", "GET /a/b", true),
-            ("GET *", "PUT /a/b", false),
-            ("* /stages/{id}", "PUT /stages/{id}", true),
-            ("* /stages/{id}", "PUT /stages/{id}/x", false),
-            ("GET /stages/*", "GET /stages/{id}/x", true),
-            ("GET /a/*/c", "GET /a/b/b/c", true),
-            ("GET /a/*/c", "GET /a/c", false),
-            ("GET /a*a", "GET /a", false),
-            ("POST /upload", "POST /upload", true),
-            ("POST /upload", "POST /uploads", false),
-            ("GET *", "other", false),
-        ] {
-            assert_eq!(
-                EndpointPattern::parse(pattern).unwrap().matches(endpoint),
-                expected,
-                "{pattern} {endpoint}"
-            );
-        }
-        for bad in ["", "/upload", "GET", "GET upload", "G*T /x", "GET /**", "GET /a b", "**"] {
-            assert!(EndpointPattern::parse(bad).is_err(), "{bad}");
-        }
-    }
-
     proptest! {
         #[test]
-        fn nothing_panics(text: String, endpoint: String, glob in "[*/ab]{0,8}", path in "[/ab]{0,8}") {
+        fn nothing_panics(text: String) {
             let _ = Route::parse(&text);
-            if let Ok(pattern) = EndpointPattern::parse(&text) {
-                pattern.matches(&endpoint);
-            }
-            matches_glob(&glob, &path);
         }
     }
 }

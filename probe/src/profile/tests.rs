@@ -50,7 +50,7 @@ fn a_good_profile() {
     assert_eq!(items.metric.to_string(), "latency.p95");
     assert_eq!((items.target, items.limit), (0.2, 1.0));
     assert_eq!((success.target, success.limit), (0.99, 0.95));
-    assert!(success.endpoint.as_ref().unwrap().is_wildcard());
+    assert!(success.subject.as_ref().unwrap().is_wildcard());
     // `printf 'name = "x"\n' | sha256sum`
     let small = Profile::parse("F", "name = \"x\"\n").unwrap();
     assert_eq!(small.sha256, "3eb10e9d710d38dc9fe5566f14f7d2cb97ca68a5c6c6b00150b73c69064410cc");

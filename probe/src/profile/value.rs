@@ -10,6 +10,7 @@ pub(super) fn read_level(metric: Metric, value: &DeValue<'_>) -> Result<f64, Str
         Unit::Seconds => read_seconds(value)?,
         Unit::Ratio => read_ratio(value)?,
         Unit::PerSecond => read_per_second(value)?,
+        Unit::Bytes => read_bytes(value)?,
         Unit::Count => read_number(value).ok_or_else(|| wrong_type(value, "a number"))?,
     };
     // A ratio may be 0 ("no errors at all"); a duration or rate of 0 is met by nothing or by anything.
@@ -65,6 +66,23 @@ fn read_ratio(value: &DeValue<'_>) -> Result<f64, String> {
     Ok(ratio)
 }
 
+fn read_bytes(value: &DeValue<'_>) -> Result<f64, String> {
+    const FORM: &str = "a size with its unit, as in \"64MiB\"";
+    let text = value.as_str().ok_or_else(|| wrong_type(value, FORM))?;
+    let (number, unit) = split_number(text).ok_or_else(|| format!("`{text}` is not {FORM}"))?;
+    let bytes_per_unit = match unit {
+        "B" => 1.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "KiB" => 1024.0,
+        "MiB" => f64::from(1 << 20),
+        "GiB" => f64::from(1 << 30),
+        _ => return Err(format!("`{text}` lacks its unit (B, kB, MB, GB, KiB, MiB, GiB)")),
+    };
+    Ok(number * bytes_per_unit)
+}
+
 fn read_per_second(value: &DeValue<'_>) -> Result<f64, String> {
     const FORM: &str = "a rate, as in 50 or \"50/s\" or \"30/min\"";
     let Some(text) = value.as_str() else { return read_number(value).ok_or_else(|| wrong_type(value, FORM)) };
@@ -104,9 +122,10 @@ pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Kind;
 
     fn level(metric: &str, toml: &str) -> Result<f64, String> {
-        let metric = Metric::parse(metric).unwrap();
+        let metric = Metric::parse(Kind::Endpoint, metric).unwrap();
         read_level(metric, DeValue::parse(toml).unwrap().get_ref())
     }
 

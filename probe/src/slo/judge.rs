@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::binomial::{order_statistic_ranks, samples_for_quantile, samples_for_share, share_interval};
 use super::verdict::Verdict;
-use crate::aggregate::{Aggregate, Durations, EndpointStats};
-use crate::profile::{Measure, Metric, Objective, Percentile, Profile, Share, Stat, Unit, nearest};
+use crate::aggregate::{Aggregate, Durations, Evidence, Subject};
+use crate::profile::{Objective, Percentile, Profile, Shape, Stat, Unit, nearest};
 
 /// Past this share of lost events or untimed requests nothing is certain.
 const MAX_UNSEEN: f64 = 0.001;
@@ -33,7 +33,7 @@ pub struct Confidence {
 pub struct Judgement {
     /// Of the objective.
     pub id: String,
-    /// The endpoint that was judged, or `all endpoints`.
+    /// What was judged: an endpoint, a stage, ..., or `all endpoints`.
     pub subject: String,
     /// What was judged.
     pub metric: String,
@@ -49,8 +49,11 @@ pub struct Judgement {
     pub unit: Unit,
     /// Distance from the value to the limit: above 0 on its good side, below 0 on the other.
     pub margin: Option<f64>,
-    /// How many requests the value is made of.
+    /// How many things the value is made of.
     pub samples: u64,
+    /// What one of them is.
+    #[serde(default = "request")]
+    pub sample: String,
     /// The 95 % interval of the value; null where the value is no estimate.
     pub interval: Option<(f64, f64)>,
     /// See [`Verdict`].
@@ -59,35 +62,39 @@ pub struct Judgement {
     pub reason: Option<String>,
 }
 
-/// Judges every objective: one judgement for each, or one per endpoint that its pattern matches.
+/// What reports that do not say counted.
+fn request() -> String {
+    "request".to_owned()
+}
+
+/// Judges every objective: one judgement for each, or one per subject that its pattern matches.
 pub fn judge(
     profile: &Profile,
     aggregate: &Aggregate,
     phase: &str,
     confidence: Confidence,
 ) -> Vec<Judgement> {
-    let endpoints = aggregate.endpoints();
     let mut judgements = Vec::new();
     for objective in &profile.objectives {
         let mut push = |subject: &str, finding: Finding| {
             judgements.push(finding.into_judgement(objective, subject, phase, confidence));
         };
-        let Some(pattern) = &objective.endpoint else {
+        let Some(pattern) = &objective.subject else {
             push("all endpoints", find(objective, aggregate.overall(), confidence));
             continue;
         };
+        let kind = pattern.kind();
+        let subjects = aggregate.subjects(kind);
         let mut is_seen = false;
-        for (name, stats) in endpoints.iter().filter(|(name, _)| pattern.matches(name)) {
+        for (name, subject) in subjects.iter().filter(|(name, _)| pattern.matches(name)) {
             is_seen = true;
-            push(name, find(objective, stats, confidence));
+            push(&kind.subject(name), find(objective, *subject, confidence));
         }
         if !is_seen {
-            let hint = nearest(pattern.as_str(), endpoints.iter().map(|(name, _)| *name))
+            let hint = nearest(pattern.as_str(), subjects.iter().map(|(name, _)| *name))
                 .map_or_else(String::new, |name| format!("; the nearest that was seen is `{name}`"));
-            push(
-                pattern.as_str(),
-                Finding::doubt(None, 0, format!("no request to this endpoint was seen{hint}")),
-            );
+            let why = format!("{}{hint}", kind.unseen());
+            push(&kind.subject(pattern.as_str()), Finding::doubt(None, 0, why));
         }
     }
     judgements
@@ -111,13 +118,13 @@ impl Finding {
     }
 
     fn into_judgement(self, objective: &Objective, subject: &str, phase: &str, run: Confidence) -> Judgement {
-        let doubt = doubt_of_run(run).or(self.doubt);
+        let doubt = doubt_of_run(run, objective).or(self.doubt);
         let verdict = match self.value {
             Some(value) if doubt.is_none() => grade(objective, value),
             _ => Verdict::Inconclusive,
         };
         let margin = self.value.map(|value| {
-            if objective.metric.higher_is_better() {
+            if objective.metric.quantity.higher_is_better {
                 value - objective.limit
             } else {
                 objective.limit - value
@@ -134,6 +141,7 @@ impl Finding {
             unit: objective.metric.unit(),
             margin,
             samples: self.samples,
+            sample: objective.metric.quantity.sample.to_owned(),
             interval: self.interval,
             verdict,
             reason: doubt,
@@ -141,21 +149,23 @@ impl Finding {
     }
 }
 
-fn doubt_of_run(run: Confidence) -> Option<String> {
+fn doubt_of_run(run: Confidence, objective: &Objective) -> Option<String> {
     if !run.is_finished {
         return Some("the recording has no end, so that it is unknown what was lost".to_owned());
     }
     let share = |ratio: f64, what: &str| {
         (ratio > MAX_UNSEEN).then(|| format!("{:.2} % of the {what}, more than 0.1 %", ratio * 100.0))
     };
-    share(run.loss_ratio, "events were lost")
-        .or_else(|| share(run.undecoded_ratio, "connections could not be decoded"))
+    share(run.loss_ratio, "events were lost").or_else(|| {
+        share(run.undecoded_ratio, "connections could not be decoded")
+            .filter(|_| objective.metric.kind.is_decoded())
+    })
 }
 
 /// Where a value stands.
 fn grade(objective: &Objective, value: f64) -> Verdict {
     let is_within =
-        |level: f64| if objective.metric.higher_is_better() { value >= level } else { value <= level };
+        |level: f64| if objective.metric.quantity.higher_is_better { value >= level } else { value <= level };
     if is_within(objective.target) {
         Verdict::Pass
     } else if is_within(objective.limit) {
@@ -165,24 +175,26 @@ fn grade(objective: &Objective, value: f64) -> Verdict {
     }
 }
 
-fn find(objective: &Objective, stats: &EndpointStats, run: Confidence) -> Finding {
-    match objective.metric {
-        Metric::Duration(measure, stat) => find_duration(objective, stats, measure, stat),
-        Metric::Share(share) => find_share(objective, stats.share(share), share),
-        Metric::Rate | Metric::Requests => {
-            let samples = stats.requests + stats.aborted;
+fn find(objective: &Objective, subject: &dyn Subject, run: Confidence) -> Finding {
+    let metric = objective.metric;
+    match (subject.evidence(metric), metric.stat) {
+        (Some(Evidence::Durations { durations, untimed }), Some(stat)) => {
+            find_duration(objective, durations, untimed, stat)
+        }
+        (Some(Evidence::Share { part, whole }), _) => find_share(objective, part, whole),
+        (Some(Evidence::Count { count, samples }), _) => {
             if samples == 0 {
-                return no_data();
-            }
-            let answers = stats.requests as f64;
-            if objective.metric == Metric::Requests {
-                Finding::fact(answers, samples)
+                no_data()
+            } else if metric.quantity.shape != Shape::Rate {
+                Finding::fact(count as f64, samples)
             } else if run.duration_s > 0.0 {
-                Finding::fact(answers / run.duration_s, samples)
+                Finding::fact(count as f64 / run.duration_s, samples)
             } else {
                 Finding::doubt(None, samples, "the run has no length")
             }
         }
+        (Some(Evidence::Value { value: Some(value), samples }), _) => Finding::fact(value, samples),
+        _ => no_data(),
     }
 }
 
@@ -190,14 +202,12 @@ fn no_data() -> Finding {
     Finding::doubt(None, 0, "no data")
 }
 
-fn find_duration(objective: &Objective, stats: &EndpointStats, measure: Measure, stat: Stat) -> Finding {
-    let durations = stats.durations(measure);
+fn find_duration(objective: &Objective, durations: &Durations, untimed: u64, stat: Stat) -> Finding {
     let samples = durations.count();
-    // Whether a response was delivered is known of some only, and no statement about the others.
-    let untimed = if measure == Measure::Delivery { 0 } else { stats.untimed };
+    let sample = objective.metric.quantity.sample;
     let finding = match stat {
-        Stat::Percentile(percentile) => find_percentile(durations, percentile),
-        Stat::Mean => find_mean(durations),
+        Stat::Percentile(percentile) => find_percentile(durations, percentile, sample),
+        Stat::Mean => find_mean(durations, sample),
         Stat::Max => {
             durations.max_ns().map_or_else(no_data, |ns| Finding::fact(ns as f64 / NS_PER_S, samples))
         }
@@ -212,11 +222,12 @@ fn find_duration(objective: &Objective, stats: &EndpointStats, measure: Measure,
     {
         return finding;
     }
-    let doubt = format!("{:.2} % of the requests could not be timed, more than 0.1 %", untimed_ratio * 100.0);
+    let doubt =
+        format!("{:.2} % of the {sample}s could not be timed, more than 0.1 %", untimed_ratio * 100.0);
     Finding { doubt: Some(doubt), ..finding }
 }
 
-fn find_percentile(durations: &Durations, percentile: Percentile) -> Finding {
+fn find_percentile(durations: &Durations, percentile: Percentile, sample: &str) -> Finding {
     let samples = durations.count();
     if samples == 0 {
         return no_data();
@@ -224,7 +235,7 @@ fn find_percentile(durations: &Durations, percentile: Percentile) -> Finding {
     let needed = samples_for_quantile(percentile.share());
     let ranks = order_statistic_ranks(samples, percentile.share());
     let Some((low, high)) = ranks else {
-        return Finding::doubt(None, samples, format!("{samples} of at least {needed} requests"));
+        return Finding::doubt(None, samples, format!("{samples} of at least {needed} {sample}s"));
     };
     // The estimate's own rank lies between the ends of its interval: one ascending pass finds all three.
     match durations
@@ -238,7 +249,7 @@ fn find_percentile(durations: &Durations, percentile: Percentile) -> Finding {
     }
 }
 
-fn find_mean(durations: &Durations) -> Finding {
+fn find_mean(durations: &Durations, sample: &str) -> Finding {
     let samples = durations.count();
     match (durations.mean_ns(), durations.mean_error_ns()) {
         (None, _) => no_data(),
@@ -246,7 +257,7 @@ fn find_mean(durations: &Durations) -> Finding {
             let interval = ((mean - Z * error).max(0.0) / NS_PER_S, (mean + Z * error) / NS_PER_S);
             Finding { value: Some(mean / NS_PER_S), samples, interval: Some(interval), doubt: None }
         }
-        _ => Finding::doubt(None, samples, format!("{samples} of at least {MIN_SAMPLES_OF_MEAN} requests")),
+        _ => Finding::doubt(None, samples, format!("{samples} of at least {MIN_SAMPLES_OF_MEAN} {sample}s")),
     }
 }
 
@@ -263,20 +274,20 @@ fn holds_anyway(objective: &Objective, durations: &Durations, stat: Stat, untime
     })
 }
 
-fn find_share(objective: &Objective, (part, whole): (u64, u64), share: Share) -> Finding {
+fn find_share(objective: &Objective, part: u64, whole: u64) -> Finding {
     if whole == 0 {
         return no_data();
     }
+    let quantity = objective.metric.quantity;
     let value = part as f64 / whole as f64;
     let interval = share_interval(part, whole);
-    let tolerated = if share == Share::Success { 1.0 - objective.limit } else { objective.limit };
+    let tolerated = if quantity.higher_is_better { 1.0 - objective.limit } else { objective.limit };
     let needed = samples_for_share(tolerated);
     // Few requests can prove a fail (ten of ten are errors), never that it is none.
-    let is_proven = match share {
-        Share::Success => interval.1 < objective.limit,
-        _ => interval.0 > objective.limit,
-    };
-    let doubt = (whole < needed && !is_proven).then(|| format!("{whole} of at least {needed} requests"));
+    let is_proven =
+        if quantity.higher_is_better { interval.1 < objective.limit } else { interval.0 > objective.limit };
+    let doubt =
+        (whole < needed && !is_proven).then(|| format!("{whole} of at least {needed} {}s", quantity.sample));
     Finding { value: Some(value), samples: whole, interval: Some(interval), doubt }
 }
 

@@ -52,14 +52,19 @@ pub(super) fn percent(ratio: f64) -> String {
 
 /// Bytes in powers of 1024.
 pub(super) fn bytes(value: u64) -> String {
+    size(value as f64)
+}
+
+/// See [`bytes`].
+fn size(value: f64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut scaled = value as f64;
+    let mut scaled = value;
     let mut unit = 0;
-    while scaled >= 1000.0 && unit + 1 < UNITS.len() {
+    while scaled.abs() >= 1000.0 && unit + 1 < UNITS.len() {
         scaled /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{value} B") } else { format!("{} {}", three_digits(scaled), UNITS[unit]) }
+    if unit == 0 { format!("{value:.0} B") } else { format!("{} {}", three_digits(scaled), UNITS[unit]) }
 }
 
 /// A value in its unit.
@@ -69,6 +74,7 @@ pub(super) fn quantity(value: f64, unit: Unit) -> String {
         Unit::Ratio => percent(value),
         Unit::PerSecond => format!("{}/s", three_digits(value)),
         Unit::Count => format!("{value:.0}"),
+        Unit::Bytes => size(value),
     }
 }
 

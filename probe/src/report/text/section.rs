@@ -94,7 +94,7 @@ fn evidence(judgement: &Judgement) -> String {
         "{} of {}, {}{}",
         plain(&judgement.metric),
         plain(&judgement.subject),
-        count(judgement.samples, "request"),
+        count(judgement.samples, &plain(&judgement.sample)),
         interval.unwrap_or_default()
     )
 }

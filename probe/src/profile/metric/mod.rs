@@ -1,0 +1,184 @@
+//! What an objective can be about: kinds of subjects, what is measured of each, and which value of it counts.
+//!
+//! Each kind has its table of quantities in a file of its own; [`crate::aggregate`] has the evidence for every one.
+
+mod endpoint;
+mod stat;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use stat::{Percentile, Stat};
+
+/// A kind of things that are judged, each under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `METHOD /route`.
+    Endpoint,
+}
+
+impl Kind {
+    /// All.
+    pub const ALL: [Self; 1] = [Self::Endpoint];
+
+    /// The key that names the subject in a profile: `endpoint = "GET /items"`.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint",
+        }
+    }
+
+    /// What is measured of each subject.
+    pub const fn quantities(self) -> &'static [Quantity] {
+        match self {
+            Self::Endpoint => endpoint::QUANTITIES,
+        }
+    }
+
+    /// Of what is missing when no subject of this kind matches.
+    pub const fn unseen(self) -> &'static str {
+        match self {
+            Self::Endpoint => "no request to this endpoint was seen",
+        }
+    }
+
+    /// It is seen through connections: those that cannot be decoded leave it in doubt.
+    pub const fn is_decoded(self) -> bool {
+        match self {
+            Self::Endpoint => true,
+        }
+    }
+
+    /// Its name in reports.
+    pub fn subject(self, name: &str) -> String {
+        match self {
+            Self::Endpoint => name.to_owned(),
+        }
+    }
+}
+
+/// Something that is measured of a subject.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantity {
+    /// In a profile; durations bear it in the report with `_s` behind it.
+    pub name: &'static str,
+    /// What it is made of.
+    pub shape: Shape,
+    /// What a sample of it is, in the singular.
+    pub sample: &'static str,
+    /// A larger value is the better one.
+    pub higher_is_better: bool,
+}
+
+/// What a quantity is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Independent durations: percentiles are estimates with an interval.
+    Durations,
+    /// A level that was sampled over time, in this unit: its values are facts about the run.
+    Levels(Unit),
+    /// So many of so many.
+    Share,
+    /// How many per second of the run.
+    Rate,
+    /// One number, in this unit.
+    Value(Unit),
+}
+
+/// Unit of a metric's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
+    /// A share, 0 to 1.
+    #[serde(rename = "ratio")]
+    Ratio,
+    /// Per second.
+    #[serde(rename = "1/s")]
+    PerSecond,
+    /// A number of things.
+    #[serde(rename = "count")]
+    Count,
+    /// Bytes.
+    #[serde(rename = "B")]
+    Bytes,
+}
+
+/// What an objective is about: `latency.p95`, `error_rate`.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Of which kind of subject.
+    pub kind: Kind,
+    /// What is measured.
+    pub quantity: &'static Quantity,
+    /// Which value of it; none for those that have one only.
+    pub stat: Option<Stat>,
+}
+
+impl Metric {
+    /// Reads a metric's name.
+    pub fn parse(kind: Kind, name: &str) -> Option<Self> {
+        Self::all(kind).find(|metric| metric.to_string() == name)
+    }
+
+    /// Every metric of a kind.
+    pub fn all(kind: Kind) -> impl Iterator<Item = Self> {
+        kind.quantities().iter().flat_map(move |quantity| {
+            let has_stats = matches!(quantity.shape, Shape::Durations | Shape::Levels(_));
+            let stats = has_stats.then(Stat::all).into_iter().flatten().map(Some);
+            let whole = (!has_stats).then_some(None);
+            stats.chain(whole).map(move |stat| Self { kind, quantity, stat })
+        })
+    }
+
+    /// The unit of its value.
+    pub const fn unit(self) -> Unit {
+        match self.quantity.shape {
+            Shape::Durations => Unit::Seconds,
+            Shape::Share => Unit::Ratio,
+            Shape::Rate => Unit::PerSecond,
+            Shape::Levels(unit) | Shape::Value(unit) => unit,
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.quantity.name)?;
+        self.stat.map_or(Ok(()), |stat| write!(f, ".{}", stat.name()))
+    }
+}
+
+impl PartialEq for Metric {
+    /// A quantity's name is unique within its kind.
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, self.quantity.name, self.stat) == (other.kind, other.quantity.name, other.stat)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_metric_has_a_name_of_its_own() {
+        for kind in Kind::ALL {
+            let names: std::collections::BTreeSet<String> =
+                Metric::all(kind).map(|metric| metric.to_string()).collect();
+            assert_eq!(names.len(), Metric::all(kind).count(), "{kind:?}");
+            for metric in Metric::all(kind) {
+                assert_eq!(Metric::parse(kind, &metric.to_string()), Some(metric));
+            }
+        }
+        let keys: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.key()).collect();
+        assert_eq!(keys.len(), Kind::ALL.len());
+        for name in ["latency.p95", "receive_queue.max", "status_4xx_rate", "rate"] {
+            assert!(Metric::parse(Kind::Endpoint, name).is_some(), "{name}");
+        }
+        for name in ["latency.p42", "latency", "rate.p95"] {
+            assert_eq!(Metric::parse(Kind::Endpoint, name), None, "{name}");
+        }
+    }
+}
