@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{ProgramError, ProgramFd, RawTracePoint},
+    programs::{ProgramError, ProgramFd, RawTracePoint, UProbe, uprobe::UProbeScope},
 };
 use probe_common::{
     loss::LossCause,
@@ -121,6 +121,27 @@ impl Kernel {
             .try_into()?;
         program.load().map_err(verifier_says)?;
         program.attach(hook.tracepoint)?;
+        Ok(())
+    }
+
+    /// Puts a program on an instruction of a file, for the processes of this scope, until this is dropped.
+    pub fn attach_function(
+        &mut self,
+        program: &str,
+        file: &Path,
+        offset: u64,
+        scope: UProbeScope,
+    ) -> Result<()> {
+        let program: &mut UProbe = self
+            .ebpf
+            .program_mut(program)
+            .ok_or_else(|| anyhow!("the object has no such program"))?
+            .try_into()?;
+        if program.fd().is_err() {
+            // Only now: most targets have no use for it, and the verifier's work is part of every attach.
+            program.load().map_err(verifier_says)?;
+        }
+        program.attach(offset, file, scope)?;
         Ok(())
     }
 

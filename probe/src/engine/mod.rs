@@ -10,6 +10,7 @@ mod pump;
 pub mod record;
 mod summary;
 mod tree;
+mod uprobes;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -97,12 +98,15 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
         rooms: config.rooms,
     })?;
     kernel.attach()?;
+    let mut uprobes = uprobes::Uprobes::new(config.rooms);
+    // Before a thread is traced, so that no call is seen without its meaning.
+    uprobes.look(&mut kernel, tree::processes(&config.roots, config.children));
     // Nothing is counted before the first thread is handed over.
     let start_ns = clock::monotonic_ns();
     let mut tree = tree::Tree::adopt(&mut kernel, &config.roots, config.children)?;
     let mut health = health::Health::begin();
     let attach_ns = clock::monotonic_ns().saturating_sub(attach_began);
-    let begun = summary::Begun::now(start_ns, attach_ns, &config.roots, config.rooms);
+    let mut begun = summary::Begun::now(start_ns, attach_ns, &config.roots, config.rooms);
     let recorder = config
         .record
         .as_deref()
@@ -135,10 +139,13 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
         match tick {
             Tick::Drain => {
                 pump.drain(&mut kernel, &mut tree);
+                tree.take_appeared().for_each(|pid| uprobes.appeared(pid));
+                uprobes.tick(&mut kernel);
                 health.tick(&kernel);
             }
             Tick::Second => {
                 tree.second();
+                uprobes.look(&mut kernel, tree.pids());
                 live.second(&pump, &kernel);
             }
             Tick::RootsGone => roots_gone = true,
@@ -156,6 +163,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     live.end();
     let end_ns = clock::monotonic_ns();
     pump.end(end_ns);
+    begun.blind_to(uprobes.blind_spots());
     let cost = health.end(&kernel);
     let summary = begun.sum(end_ns, ended_by, &cost, &kernel, &mut tree, &pump)?;
     // From here on nothing of ours is in the kernel any more.

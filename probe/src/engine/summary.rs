@@ -46,6 +46,11 @@ impl Begun {
         }
     }
 
+    /// What turned out during the run not to be seen.
+    pub(super) fn blind_to(&mut self, spots: impl IntoIterator<Item = BlindSpot>) {
+        self.blind_spots.extend(spots);
+    }
+
     /// Everything that was counted beside the events.
     pub(super) fn sum(
         self,

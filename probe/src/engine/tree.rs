@@ -18,6 +18,8 @@ const MAX_ROUNDS: u32 = 10;
 pub(super) struct Tree {
     /// Living processes.
     live: BTreeSet<u32>,
+    /// Processes that were forked or executed since this was last taken.
+    appeared: BTreeSet<u32>,
     /// Processes ever traced.
     pub(super) n_processes: u32,
     pub(super) n_threads: u32,
@@ -45,15 +47,12 @@ impl Tree {
     /// Hands every living thread of the tree to the kernel side, whose fork hook is attached already: a
     /// thread is either found here or reported there.
     pub(super) fn adopt(kernel: &mut Kernel, roots: &[Root], children: bool) -> Result<Self> {
-        let root_pids: Vec<u32> = roots.iter().map(|root| root.pid).collect();
-        let processes =
-            || if children { procfs::tree(&root_pids, &procfs::all_processes()) } else { root_pids.clone() };
         let mut known = BTreeSet::new();
-        let mut pids = processes();
+        let mut pids = processes(roots, children);
         // The ports before the threads: whether a connection is the server's is decided when it is first seen.
         listen(kernel, &pids)?;
         for _ in 0..MAX_ROUNDS {
-            pids = processes();
+            pids = processes(roots, children);
             let before = known.len();
             for &pid in &pids {
                 for thread in procfs::threads(pid) {
@@ -74,6 +73,7 @@ impl Tree {
             n_threads: count(known.len()),
             live: pids.into_iter().collect(),
             listeners,
+            appeared: BTreeSet::new(),
             queues: BTreeMap::new(),
             diag: Diag::default(),
             new_ports: BTreeSet::new(),
@@ -109,9 +109,11 @@ impl Tree {
         match event {
             Event::Fork(fork) => {
                 self.n_processes += u32::from(self.live.insert(fork.child_pid));
+                self.appeared.insert(fork.child_pid);
             }
             Event::Exec(exec) => {
                 self.live.insert(exec.pid);
+                self.appeared.insert(exec.pid);
             }
             Event::Listen(listen) => {
                 self.new_ports.insert(listen.port);
@@ -122,6 +124,16 @@ impl Tree {
             }
             _ => {}
         }
+    }
+
+    /// Living processes.
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.live.iter().copied()
+    }
+
+    /// Processes that were forked or executed since the last time.
+    pub(super) fn take_appeared(&mut self) -> impl Iterator<Item = u32> + use<> {
+        std::mem::take(&mut self.appeared).into_iter()
     }
 
     /// No traced process is left.
@@ -180,6 +192,12 @@ impl Tree {
             watched.backlog_max = watched.backlog_max.max(queue.backlog);
         }
     }
+}
+
+/// The processes of the tree that exist now.
+pub(super) fn processes(roots: &[Root], children: bool) -> Vec<u32> {
+    let roots: Vec<u32> = roots.iter().map(|root| root.pid).collect();
+    if children { procfs::tree(&roots, &procfs::all_processes()) } else { roots }
 }
 
 /// Tells the kernel side the ports of all listeners of the tree.

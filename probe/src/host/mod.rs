@@ -120,8 +120,13 @@ impl Host {
 
     /// Major and minor number of the kernel; (0, 0) when the release is not understood.
     pub fn version(&self) -> (u32, u32) {
-        parse_version(&self.release).unwrap_or_default()
+        version_of(&self.release)
     }
+}
+
+/// Major and minor number of a kernel release; (0, 0) when it is not understood.
+pub fn version_of(release: &str) -> (u32, u32) {
+    parse_version(release).unwrap_or_default()
 }
 
 /// The first two numbers of a release: `6.18.44-fc` is (6, 18).

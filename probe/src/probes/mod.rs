@@ -24,6 +24,8 @@ pub struct Spec {
     pub needs: Rooms,
     /// Kernel programs and where they attach; empty for rooms without a kernel half.
     pub hooks: &'static [Hook],
+    /// Functions of the target's own files that are probed.
+    pub functions: &'static [Function],
 }
 
 /// One kernel program and its attach point.
@@ -35,6 +37,21 @@ pub struct Hook {
     pub tracepoint: &'static str,
     /// First kernel release that has it.
     pub since: &'static str,
+    /// What it is for: what is lost without it.
+    pub purpose: &'static str,
+}
+
+/// A function of a library or program, probed in every file that the traced tree maps: the dearest kind of hook (1 to
+/// 16 us a call), so only where there is no other.
+///
+/// Its programs run for every process that uses such a file: they look first whether the thread is traced. They can see a
+/// return whose entry they have not seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// Its name in a symbol table.
+    pub symbol: &'static str,
+    /// Names of the programs in the object; each says itself whether it runs at the entry or at the return.
+    pub programs: &'static [&'static str],
     /// What it is for: what is lost without it.
     pub purpose: &'static str,
 }
@@ -63,6 +80,7 @@ const FDIO: Spec = Spec {
             purpose: "requests, responses and whatever else passes a system call",
         },
     ],
+    functions: &[],
 };
 
 /// Every hook of the rooms that are on, with its owner.
@@ -71,6 +89,14 @@ pub fn hooks(rooms: Rooms) -> impl Iterator<Item = (&'static Spec, &'static Hook
         .iter()
         .filter(move |spec| rooms.has(spec.room.with(spec.needs)))
         .flat_map(|spec| spec.hooks.iter().map(move |hook| (*spec, hook)))
+}
+
+/// Every probed function of the rooms that are on, with its owner.
+pub fn functions(rooms: Rooms) -> impl Iterator<Item = (&'static Spec, &'static Function)> {
+    PROBES
+        .iter()
+        .filter(move |spec| rooms.has(spec.room.with(spec.needs)))
+        .flat_map(|spec| spec.functions.iter().map(move |function| (*spec, function)))
 }
 
 /// The rooms that a user can switch off.
@@ -165,6 +191,9 @@ mod tests {
         };
         unique(PROBES.iter().map(|spec| spec.id).collect());
         unique(hooks(every_room()).map(|(_, hook)| hook.tracepoint).collect());
-        unique(hooks(every_room()).map(|(_, hook)| hook.program).collect());
+        let functions = || super::functions(every_room()).map(|(_, function)| function);
+        unique(functions().map(|function| function.symbol).collect());
+        let of_functions = functions().flat_map(|function| function.programs.iter().copied());
+        unique(hooks(every_room()).map(|(_, hook)| hook.program).chain(of_functions).collect());
     }
 }

@@ -4,7 +4,9 @@
 mod alive;
 mod cgroup;
 pub mod diag;
+pub mod elf;
 pub mod facts;
+pub mod maps;
 mod port;
 pub mod procfs;
 mod tcp;

@@ -21,4 +21,5 @@ pub const SPEC: Spec = Spec {
     room: Rooms::NONE,
     needs: Rooms::SOCKET,
     hooks: &[],
+    functions: &[],
 };

@@ -34,4 +34,5 @@ pub const SPEC: Spec = Spec {
             purpose: "ended threads, so that a reused id is never taken for the target",
         },
     ],
+    functions: &[],
 };

@@ -36,4 +36,5 @@ pub const SPEC: Spec = Spec {
             purpose: "which connection a read belongs to",
         },
     ],
+    functions: &[],
 };

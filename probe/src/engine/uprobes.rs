@@ -1,0 +1,177 @@
+//! Probes on functions of the traced tree's own files: finds the files that define them, places the programs, and keeps
+//! looking, since a library may be loaded at any time.
+//!
+//! A probe belongs to a file (device and inode), not to a process: the kernel puts it into every mapping of the file,
+//! present and future, so each file is looked at once. All of them go with the [`Kernel`] that holds them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::num::NonZeroU32;
+
+use aya::programs::uprobe::UProbeScope;
+use probe_common::rooms::Rooms;
+
+use super::load::Kernel;
+use crate::event::BlindSpot;
+use crate::host::version_of;
+use crate::probes::{self, Function};
+use crate::target::{
+    elf,
+    maps::{self, FileId, Mapped},
+    procfs, status_field,
+};
+
+/// How often a process that has just been executed is looked at, in drains of the ring, and how many times: its libraries
+/// come within the first seconds, and what they do before they are found is not seen.
+const LOOK_EVERY: u32 = 10;
+const N_LOOKS: u32 = 50;
+
+/// Kernels whose return probes are system calls that a seccomp filter refuses, which kills the process: 6.11 until the
+/// exemption in 6.14. (It was carried back to some 6.12 and 6.13; a release number doesn't tell which.)
+const REFUSED_BY_FILTERS: std::ops::Range<(u32, u32)> = (6, 11)..(6, 14);
+
+/// The probed functions of a run.
+#[derive(Debug)]
+pub(super) struct Uprobes {
+    functions: Vec<&'static Function>,
+    /// Return probes can kill a process that has a seccomp filter, so each process is decided by itself.
+    by_process: bool,
+    /// Files that have been looked at, and for which process where each is decided by itself.
+    seen: BTreeSet<(FileId, Option<u32>)>,
+    /// Processes that were executed lately, and how often they will be looked at before the next second.
+    young: BTreeMap<u32, u32>,
+    n_ticks: u32,
+    /// What could not be placed: function, and why.
+    refused: BTreeMap<(&'static str, String), &'static Function>,
+}
+
+impl Uprobes {
+    /// Nothing is placed yet.
+    pub(super) fn new(rooms: Rooms) -> Self {
+        let release = nix::sys::utsname::uname()
+            .map(|system| system.release().to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Self {
+            functions: probes::functions(rooms).map(|(_, function)| function).collect(),
+            by_process: REFUSED_BY_FILTERS.contains(&version_of(&release)),
+            seen: BTreeSet::new(),
+            young: BTreeMap::new(),
+            n_ticks: 0,
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Places what is not yet placed in the files of these processes. Cheap when nothing is new: it reads their maps.
+    pub(super) fn look(&mut self, kernel: &mut Kernel, pids: impl IntoIterator<Item = u32>) {
+        if self.functions.is_empty() {
+            return;
+        }
+        for pid in pids {
+            // A process that is gone has nothing to be probed; one that can't be read is a blind spot of its own.
+            for file in maps::code(pid).unwrap_or_default() {
+                self.look_at(kernel, pid, &file);
+            }
+        }
+    }
+
+    /// A process was forked or executed: it is looked at soon and for a while.
+    pub(super) fn appeared(&mut self, pid: u32) {
+        if !self.functions.is_empty() {
+            self.young.insert(pid, N_LOOKS);
+        }
+    }
+
+    /// To be called at every drain: looks at the processes that appeared lately.
+    pub(super) fn tick(&mut self, kernel: &mut Kernel) {
+        self.n_ticks = self.n_ticks.wrapping_add(1);
+        if self.young.is_empty() || !self.n_ticks.is_multiple_of(LOOK_EVERY) {
+            return;
+        }
+        let pids: Vec<u32> = self.young.keys().copied().collect();
+        self.look(kernel, pids);
+        self.young.retain(|_, n_looks| {
+            *n_looks = n_looks.saturating_sub(1);
+            *n_looks > 0
+        });
+    }
+
+    /// What is not seen because a probe could not be placed.
+    pub(super) fn blind_spots(&self) -> impl Iterator<Item = BlindSpot> {
+        self.refused.iter().map(|((symbol, why), function)| BlindSpot {
+            what: function.purpose.to_owned(),
+            why: format!("no probe could be put on `{symbol}`: {why}"),
+            remedy: "see `probe doctor`".to_owned(),
+        })
+    }
+
+    fn look_at(&mut self, kernel: &mut Kernel, pid: u32, file: &Mapped) {
+        let key = (file.id, self.by_process.then_some(pid));
+        if self.seen.contains(&key) {
+            return;
+        }
+        let names: Vec<&str> = self.functions.iter().map(|function| function.symbol).collect();
+        let found = file.open(pid).and_then(|(path, opened)| Ok((path, elf::functions(&opened, &names)?)));
+        let (path, found) = match found {
+            Ok(found) => found,
+            // Unmapped meanwhile, or its process is gone: where another one has it, it is looked at there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                tracing::debug!(pid, path = file.path, %error, "file not looked at");
+                self.seen.insert(key);
+                return;
+            }
+        };
+        self.seen.insert(key);
+        if found.is_empty() {
+            return;
+        }
+        let scope = if !self.by_process {
+            UProbeScope::AllProcesses
+        } else if has_filter(pid) {
+            for found in &found {
+                let function = self.functions[found.name];
+                let why =
+                    "the process has a seccomp filter, and this kernel lets filters refuse return probes";
+                self.refused.insert((function.symbol, why.to_owned()), function);
+            }
+            return;
+        } else {
+            NonZeroU32::new(pid).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess)
+        };
+        for found in found {
+            let function = self.functions[found.name];
+            tracing::debug!(pid, path = file.path, symbol = function.symbol, offset = found.offset, "probed");
+            for program in function.programs {
+                if let Err(error) = kernel.attach_function(program, &path, found.offset, scope) {
+                    self.refused.insert((function.symbol, format!("{error:#}")), function);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The process runs under a seccomp filter, or that can't be told.
+fn has_filter(pid: u32) -> bool {
+    procfs::status(pid).map_or(true, |status| status_field(&status, "Seccomp") != Some("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::REFUSED_BY_FILTERS;
+    use crate::host::version_of;
+
+    /// Where filters may refuse return probes, and where they never do.
+    #[test]
+    fn kernels_that_refuse() {
+        for (release, expected) in [
+            ("6.10.9", false),
+            ("6.11.0-19-generic", true),
+            ("6.12.117", true),
+            ("6.14.1", false),
+            ("7.3.4", false),
+        ] {
+            assert_eq!(REFUSED_BY_FILTERS.contains(&version_of(release)), expected, "{release}");
+        }
+    }
+}
