@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use crate::aggregate::{Aggregate, Progress};
+use crate::aggregate::{Phases, Progress};
 use crate::correlate::{Correlator, Finding};
-use crate::event::{Event, Summary};
+use crate::event::{Event, Load, Summary};
 use crate::profile::Profile;
 use crate::report::{self, Report};
+
+/// Load commands that are kept: one per phase, and a recording may be anyone's.
+const MAX_LOADS: usize = 100;
 
 /// Everything right of the events.
 #[derive(Debug)]
 pub struct Analysis {
     profile: Arc<Profile>,
     correlator: Correlator,
-    aggregate: Aggregate,
+    phases: Phases,
+    loads: Vec<Load>,
     /// Between correlation and aggregation; kept for its memory.
     findings: Vec<Finding>,
 }
@@ -23,7 +27,8 @@ impl Analysis {
     pub fn new(profile: Arc<Profile>) -> Self {
         Self {
             correlator: Correlator::default(),
-            aggregate: Aggregate::new(&profile),
+            phases: Phases::new(Arc::clone(&profile)),
+            loads: Vec::new(),
             profile,
             findings: Vec::new(),
         }
@@ -31,25 +36,30 @@ impl Analysis {
 
     /// Takes one event; they must come in the order in which they were decoded.
     pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Phase(phase) => self.phases.begin(phase),
+            Event::Load(load) if self.loads.len() < MAX_LOADS => self.loads.push(load.clone()),
+            _ => {}
+        }
         self.correlator.event(event, &mut self.findings);
-        self.aggregate_findings();
+        self.aggregate_findings(event.ts_ns());
     }
 
     /// Where the run stands, at this moment of `CLOCK_MONOTONIC`.
     pub fn progress(&self, now_ns: u64) -> Progress {
-        self.aggregate.progress(now_ns)
+        self.phases.whole().progress(now_ns)
     }
 
     /// Nothing more will come: judges the run.
     pub fn finish(mut self, summary: &Summary) -> Report {
         self.correlator.finish(summary.end_ns, &mut self.findings);
-        self.aggregate_findings();
-        report::build(summary, &self.profile, &self.aggregate)
+        self.aggregate_findings(summary.end_ns);
+        report::build(summary, &self.profile, &self.phases, &self.loads)
     }
 
-    fn aggregate_findings(&mut self) {
+    fn aggregate_findings(&mut self, ts_ns: u64) {
         for finding in self.findings.drain(..) {
-            self.aggregate.add(&finding);
+            self.phases.add(&finding, ts_ns);
         }
     }
 }

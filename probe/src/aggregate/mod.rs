@@ -5,6 +5,7 @@
 mod durations;
 mod endpoint;
 mod evidence;
+mod phases;
 mod progress;
 mod stats;
 
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 pub use durations::{Durations, Resolution};
 pub use endpoint::{MAX_FOLDED, OTHER};
 pub use evidence::{Evidence, Subject};
+pub use phases::{Part, Phases};
 pub use progress::Progress;
 pub use stats::{EndpointStats, ListenerStats};
 

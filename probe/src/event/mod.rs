@@ -5,12 +5,14 @@
 //! All times are `CLOCK_MONOTONIC` nanoseconds.
 
 mod http;
+mod phase;
 mod process;
 mod summary;
 
 use serde::{Deserialize, Serialize};
 
 pub use http::{Accepted, Closed, Ending, Listen, Request, Response};
+pub use phase::{Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
 pub use summary::{BlindSpot, EndedBy, Listener, Summary, SyscallStats};
 
@@ -37,6 +39,10 @@ pub enum Event {
     Response(Response),
     /// A connection ended.
     Closed(Closed),
+    /// A phase of the run began.
+    Phase(Phase),
+    /// A load command ended.
+    Load(Load),
 }
 
 impl Event {
@@ -51,6 +57,8 @@ impl Event {
             Self::Request(request) => request.last_read_ns,
             Self::Response(response) => response.last_send_ns,
             Self::Closed(closed) => closed.ts_ns,
+            Self::Phase(phase) => phase.ts_ns,
+            Self::Load(load) => load.ts_ns,
         }
     }
 }

@@ -7,6 +7,7 @@ mod errors;
 mod metric;
 mod nearest;
 mod pattern;
+mod phase;
 mod read;
 mod route;
 mod value;
@@ -21,6 +22,8 @@ pub use errors::{ProfileError, ProfileErrors};
 pub use metric::{Kind, Metric, Percentile, Quantity, Shape, Stat, Unit};
 pub use nearest::nearest;
 pub use pattern::Pattern;
+use pattern::matches_glob;
+pub use phase::{AbortRule, LoadPlan, PhasePlan};
 pub use route::{Route, Segment, split_path};
 
 /// A longer file is no profile, bytes.
@@ -40,6 +43,12 @@ pub struct Profile {
     pub routes: Vec<Route>,
     /// At most this many endpoints beside those of `routes` are told apart.
     pub max_endpoints: usize,
+    /// The phases of `probe run`, in their order.
+    pub phases: Vec<PhasePlan>,
+    /// What makes the load in `probe run`.
+    pub load: LoadPlan,
+    /// When a run is given up.
+    pub aborts: Vec<AbortRule>,
     /// What is judged, in the order of the file.
     pub objectives: Vec<Objective>,
     /// The file's text, kept so that a run directory can hold it.
@@ -55,12 +64,23 @@ pub struct Objective {
     pub id: String,
     /// What is judged, each on its own; none for all requests together.
     pub subject: Option<Pattern>,
+    /// The phases in which it is judged, `*` for anything; none for every judged one.
+    pub phase: Option<String>,
+    /// It decides the run.
+    pub key: bool,
     /// Which value is judged.
     pub metric: Metric,
     /// As good as this or better is a pass; in the metric's unit.
     pub target: f64,
     /// Worse than this is a fail; in the metric's unit.
     pub limit: f64,
+}
+
+impl Objective {
+    /// It is judged in the phase of this name, if that is a judged one.
+    pub fn binds_to(&self, phase: &str) -> bool {
+        self.phase.as_deref().is_none_or(|pattern| matches_glob(pattern, phase))
+    }
 }
 
 impl Profile {

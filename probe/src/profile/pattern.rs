@@ -59,7 +59,7 @@ impl Pattern {
 }
 
 /// `*` in the pattern stands for any text; everything else for itself.
-fn matches_glob(pattern: &str, text: &str) -> bool {
+pub(super) fn matches_glob(pattern: &str, text: &str) -> bool {
     let Some((head, pattern_rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
     let mut pieces: Vec<&str> = pattern_rest.split('*').collect();

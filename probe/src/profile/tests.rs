@@ -75,21 +75,117 @@ fn the_profiles_of_the_house_are_good() {
 fn all_errors_at_once_with_their_places() {
     let text = "nmae = \"x\"\nroutes = [\"GET items\", \"/a\", \"/a\"]\n\n[[objective]]\nid = \"a\"\nmetric = \"latency.p95\"\ntreshold = \"1s\"\ntarget = \"2s\"\nlimit = \"1s\"\n\n[[objective]]\nid = \"a\"\nmetric = \"latency.p42\"\n";
     let shown = Profile::parse("F", text).unwrap_err().to_string();
+    let subjects = Kind::ALL.map(Kind::key).join(", ");
     assert_eq!(
         shown,
-        "failed to read profile `F`: 10 errors\n\
+        format!(
+            "failed to read profile `F`: 10 errors\n\
          F:1:1: unknown key `nmae` (did you mean `name`?)\n\
          F:1:1: the profile lacks `name`\n\
          F:2:11: route `GET items` has a path that does not begin with `/`\n\
          F:2:30: route `/a` is the same as `/a` before it\n\
-         F:7:1: unknown key `treshold` (known here: id, endpoint, metric, target, limit)\n\
+         F:7:1: unknown key `treshold` (known here: id, {subjects}, phase, key, metric, target, limit)\n\
          F:9:9: `limit` of objective `a` is stricter than its `target`: less is better for `latency.p95`, \
          so the limit must not be below the target\n\
          F:11:1: objective `a` lacks `target`\n\
          F:11:1: objective `a` lacks `limit`\n\
          F:12:6: another objective has the id `a`\n\
          F:13:10: unknown metric `latency.p42` (percentiles are p50, p90, p95, p99 and p999)"
+        )
     );
+}
+
+const PHASED: &str = r#"
+name = "shop"
+
+[load]
+command = ["k6", "run", "-u", "{users}"]
+ok_exit_codes = [0, 99]
+grace = "5s"
+saturation = "80%"
+
+[[phase]]
+name = "warm-up"
+duration = "10s"
+judged = false
+
+[[phase]]
+name = "poor"
+duration = "1m"
+net = "poor"
+load = ["curl", "{host}"]
+vars = { users = 5, ramp = "2s" }
+
+[[abort]]
+metric = "error_rate"
+limit = "50%"
+window = "5s"
+samples = 20
+
+[[objective]]
+id = "success"
+phase = "po*"
+key = true
+metric = "success_rate"
+target = "99%"
+limit = 0.95
+"#;
+
+#[test]
+fn a_plan_of_a_run() {
+    let profile = Profile::parse("F", PHASED).unwrap();
+    let [warm_up, poor] = profile.phases.as_slice() else { panic!("two phases") };
+    assert_eq!((warm_up.judged, warm_up.load.clone(), warm_up.vars.len()), (false, None, 0));
+    assert_eq!((poor.judged, poor.net.as_deref(), poor.duration.as_secs()), (true, Some("poor"), 60));
+    assert_eq!((poor.vars["users"].as_str(), poor.vars["ramp"].as_str()), ("5", "2s"));
+    assert_eq!(profile.load.ok_exit_codes, [0, 99]);
+    assert_eq!((profile.load.grace.as_secs(), profile.load.saturation), (5, 0.8));
+    let [rule] = profile.aborts.as_slice() else { panic!("one rule") };
+    assert_eq!((rule.limit, rule.window_s, rule.samples), (0.5, 5, 20));
+    let [objective] = profile.objectives.as_slice() else { panic!("one objective") };
+    assert!(objective.key && objective.binds_to("poor") && !objective.binds_to("warm-up"));
+}
+
+#[test]
+fn one_error_each_in_a_plan() {
+    let mut wrong = Vec::new();
+    for (from, to, expected) in [
+        ("\"warm-up\"", "\"poor\"", "F:15:1: another phase has the name `poor`"),
+        ("duration = \"10s\"", "", "F:10:1: phase `warm-up` lacks `duration`"),
+        (
+            "\"10s\"",
+            "10",
+            "F:12:12: `duration` is an integer, not a duration with its unit, as in \"200ms\" or \"1.5s\"",
+        ),
+        ("\"10s\"", "\"31h\"", ""),
+        ("\"10s\"", "\"721h\"", "F:12:12: `duration` must be between 1ms and 30 days"),
+        ("judged = false", "judged = 0", "F:13:10: `judged` is an integer, not true or false"),
+        ("[\"curl\", \"{host}\"]", "[]", "F:19:8: `load` is empty, write [\"program\", \"argument\", ...]"),
+        ("users = 5", "host = 5", "F:20:10: `host` has a meaning of its own in load commands"),
+        ("users = 5", "users = []", "F:20:18: `users` is an array, not a string or a number"),
+        ("[0, 99]", "[0, 256]", "F:6:21: `exit code` must be a whole number from 0 to 255"),
+        ("\"80%\"", "0", "F:8:14: `saturation` is zero"),
+        ("window = \"5s\"", "window = \"2m\"", "F:25:10: `window` must be from 1s to 60s"),
+        (
+            "limit = \"50%\"",
+            "limit = 5",
+            "F:24:9: `limit` of the abort rule is a ratio above 1; for percent write \"5%\"",
+        ),
+        ("\"po*\"", "\"warm*\"", "F:28:1: objective `success` binds to no judged phase (judged are: poor)"),
+        (
+            "\"po*\"",
+            "\"pour\"",
+            "F:28:1: objective `success` binds to no judged phase (did you mean `poor`?)",
+        ),
+    ] {
+        assert!(PHASED.contains(from), "{from}");
+        let expected: Vec<_> = Some(expected).filter(|expected| !expected.is_empty()).into_iter().collect();
+        let found = errors(&PHASED.replacen(from, to, 1));
+        if found != expected {
+            wrong.push(format!("{from} -> {to}: {found:?}"));
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Targets and limits: `"200ms"`, `0.005`, `"0.5%"`, `"50/s"`.
 
+use std::time::Duration;
+
 use toml::de::DeValue;
 
 use super::metric::{Metric, Unit};
@@ -21,6 +23,15 @@ pub(super) fn read_level(metric: Metric, value: &DeValue<'_>) -> Result<f64, Str
     } else {
         Ok(level)
     }
+}
+
+/// Reads a length of time, above 0 and at most 30 days.
+pub(super) fn read_duration(value: &DeValue<'_>) -> Result<Duration, String> {
+    let seconds = read_seconds(value)?;
+    if !(1e-3..=30.0 * 86_400.0).contains(&seconds) {
+        return Err("must be between 1ms and 30 days".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// A whole or broken number, finite.
@@ -50,7 +61,7 @@ fn read_seconds(value: &DeValue<'_>) -> Result<f64, String> {
     Ok(number * seconds_per_unit)
 }
 
-fn read_ratio(value: &DeValue<'_>) -> Result<f64, String> {
+pub(super) fn read_ratio(value: &DeValue<'_>) -> Result<f64, String> {
     const FORM: &str = "a ratio, as in 0.005 or \"0.5%\"";
     let ratio = match value.as_str() {
         None => read_number(value).ok_or_else(|| wrong_type(value, FORM))?,

@@ -3,29 +3,51 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{
-    Accept, Breakdown, Distribution, Endpoint, Health, Listener, Phase, ProfileId, Report, Run, SCHEMA,
-    Syscall, Target,
+    Accept, Breakdown, Distribution, Endpoint, Health, Listener, Phase, PhaseLoad, ProfileId, Report, Run,
+    SCHEMA, Syscall, Target,
 };
 use super::warnings;
-use crate::aggregate::{Aggregate, EndpointStats, ListenerStats};
-use crate::event::{EndedBy, Summary};
+use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
+use crate::event::{EndedBy, Load, LoadOutcome, Summary};
 use crate::profile::Profile;
-use crate::slo::{Confidence, Verdict, judge};
+use crate::slo::{Confidence, Judgement, judge, overall};
 
 const NS_PER_S: f64 = 1e9;
 
-/// The only phase, as long as there are no others.
-const PHASE: &str = "run";
+/// The only phase of a run without others.
+const RUN: &str = "run";
+
+/// Everything together, in the place of an endpoint's name.
+const ALL_ENDPOINTS: &str = "all endpoints";
+
+/// One phase with its numbers.
+struct Span<'a> {
+    phase: Phase,
+    duration_s: f64,
+    numbers: &'a Aggregate,
+}
 
 /// Judges a run and puts together its report. The same input gives the same report, to the byte.
-pub fn build(summary: &Summary, profile: &Profile, aggregate: &Aggregate) -> Report {
+pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Load]) -> Report {
+    let whole = phases.whole();
+    let spans = spans(summary, phases, loads);
     let duration_s = summary.end_ns.saturating_sub(summary.start_ns) as f64 / NS_PER_S;
     let is_finished = summary.ended_by != EndedBy::Unfinished;
     let lost = summary.lost.values().fold(0u64, |sum, lost| sum.saturating_add(*lost));
     let loss_ratio = lost as f64 / summary.events.saturating_add(lost).max(1) as f64;
-    let undecoded_ratio = undecoded_ratio(summary, aggregate);
-    let confidence = Confidence { duration_s, loss_ratio, undecoded_ratio, is_finished };
-    let objectives = judge(profile, aggregate, PHASE, confidence);
+    let undecoded_ratio = undecoded_ratio(summary, whole);
+    let confidence = |span: &Span<'_>| Confidence {
+        duration_s: span.duration_s,
+        loss_ratio,
+        undecoded_ratio,
+        is_finished,
+        doubt: span.phase.load.as_ref().and_then(|load| doubt_of_load(load, profile)),
+    };
+    let objectives: Vec<Judgement> = spans
+        .iter()
+        .filter(|span| span.phase.judged)
+        .flat_map(|span| judge(profile, span.numbers, &span.phase.name, &confidence(span)))
+        .collect();
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         run: Run {
@@ -53,29 +75,81 @@ pub fn build(summary: &Summary, profile: &Profile, aggregate: &Aggregate) -> Rep
             attach_s: is_finished.then_some(summary.attach_s),
             blind_spots: summary.blind_spots.clone(),
         },
-        phases: vec![Phase { name: PHASE.to_owned(), start_s: 0.0, end_s: duration_s, judged: true }],
-        accept: Accept { listeners: listeners(summary, aggregate) },
-        endpoints: aggregate
-            .endpoints()
-            .iter()
-            .map(|(name, stats)| endpoint(name, stats, duration_s))
-            .collect(),
-        overall: endpoint("all endpoints", aggregate.overall(), duration_s),
+        accept: Accept { listeners: listeners(summary, whole) },
+        endpoints: spans.iter().flat_map(endpoints).collect(),
+        overall: endpoint(ALL_ENDPOINTS, RUN, whole.overall(), duration_s),
+        overall_by_phase: if phases.parts().is_empty() {
+            Vec::new()
+        } else {
+            spans.iter().map(|span| endpoint_of(ALL_ENDPOINTS, span, span.numbers.overall())).collect()
+        },
         syscalls: syscalls(summary),
-        verdict: Verdict::overall(objectives.iter().map(|judgement| judgement.verdict)),
+        verdict: overall(&objectives),
         objectives,
+        phases: spans.into_iter().map(|span| span.phase).collect(),
         warnings: Vec::new(),
     };
-    report.warnings = warnings::find(&report, aggregate.n_folded_endpoints());
+    report.warnings = warnings::find(&report, whole.n_folded_endpoints());
     report
 }
 
-fn endpoint(name: &str, stats: &EndpointStats, duration_s: f64) -> Endpoint {
+/// The phases of a run; one of its whole length where it has none.
+fn spans<'a>(summary: &Summary, phases: &'a Phases, loads: &[Load]) -> Vec<Span<'a>> {
+    let since = |ns: u64| ns.saturating_sub(summary.start_ns) as f64 / NS_PER_S;
+    let span = |name: &str, start_ns, end_ns, judged, net: Option<String>, numbers| {
+        let load = loads.iter().find(|load| load.phase == name);
+        let load = load.map(|load| PhaseLoad { outcome: load.outcome, busiest_thread: load.busiest_thread });
+        let (start_s, end_s) = (since(start_ns), since(end_ns));
+        let phase = Phase { name: name.to_owned(), start_s, end_s, judged, net, load };
+        Span { phase, duration_s: (end_s - start_s).max(0.0), numbers }
+    };
+    let parts = phases.parts();
+    if parts.is_empty() {
+        return vec![span(RUN, summary.start_ns, summary.end_ns, true, None, phases.whole())];
+    }
+    let ends = parts.iter().skip(1).map(|part| part.start_ns).chain([summary.end_ns]);
+    let parts = parts.iter().zip(ends);
+    parts
+        .map(|(part, end_ns)| {
+            span(&part.name, part.start_ns, end_ns, part.judged, part.condition.clone(), &part.numbers)
+        })
+        .collect()
+}
+
+/// Why the load of a phase makes its numbers say nothing about the target.
+fn doubt_of_load(load: &PhaseLoad, profile: &Profile) -> Option<String> {
+    match load.outcome {
+        LoadOutcome::Failed { code } => Some(format!("the load command failed with exit code {code}")),
+        LoadOutcome::Killed { signal } => Some(format!("the load command was killed by signal {signal}")),
+        LoadOutcome::Overran => {
+            Some("the load command did not end with its phase and was stopped".to_owned())
+        }
+        LoadOutcome::Ok { .. } | LoadOutcome::Stopped => None,
+    }
+    .or_else(|| {
+        load.busiest_thread.filter(|busy| *busy > profile.load.saturation).map(|busy| {
+            format!(
+                "the load generator was saturated: one of its threads used {:.0} % of a core",
+                busy * 100.0
+            )
+        })
+    })
+}
+
+fn endpoints<'a>(span: &'a Span<'a>) -> impl Iterator<Item = Endpoint> + 'a {
+    span.numbers.endpoints().into_iter().map(|(name, stats)| endpoint_of(name, span, stats))
+}
+
+fn endpoint_of(name: &str, span: &Span<'_>, stats: &EndpointStats) -> Endpoint {
+    endpoint(name, &span.phase.name, stats, span.duration_s)
+}
+
+fn endpoint(name: &str, phase: &str, stats: &EndpointStats, duration_s: f64) -> Endpoint {
     const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
     let statuses = CLASSES.iter().zip(stats.statuses).filter(|(_, count)| *count > 0);
     Endpoint {
         endpoint: name.to_owned(),
-        phase: PHASE.to_owned(),
+        phase: phase.to_owned(),
         requests: stats.requests,
         errors: stats.errors,
         aborted: stats.aborted,

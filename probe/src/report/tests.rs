@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::aggregate::Aggregate;
+use std::sync::Arc;
+
+use crate::aggregate::Phases;
 use crate::correlate::{Exchange, Finding, Timing};
 use crate::event::{Ending, Listener, Summary, SyscallStats};
 use crate::profile::Profile;
 
 /// 100 requests in 10 s, each of 10 ms, of which 1 ms in the receive queue; nothing wrong.
 pub(super) fn report() -> Report {
-    build(&summary(), &profile(), &aggregate())
+    build(&summary(), &profile(), &phases(), &[])
 }
 
 fn profile() -> Profile {
@@ -21,10 +23,10 @@ fn profile() -> Profile {
     .unwrap()
 }
 
-fn aggregate() -> Aggregate {
-    let mut aggregate = Aggregate::new(&profile());
+fn phases() -> Phases {
+    let mut phases = Phases::new(Arc::new(profile()));
     for _ in 0..100 {
-        aggregate.add(&Finding::Exchange(Exchange {
+        let exchange = Finding::Exchange(Exchange {
             method: "GET".to_owned(),
             path: "/a".to_owned(),
             pid: 7,
@@ -34,10 +36,11 @@ fn aggregate() -> Aggregate {
             timing: Some(Timing { receive_queue_ns: 1_000_000, app_ns: 9_000_000, ..Timing::default() }),
             bytes_in: 100,
             bytes_out: 1000,
-        }));
+        });
+        phases.add(&exchange, 0);
     }
-    aggregate.add(&Finding::Accept { port: 8000, queue_wait_ns: Some(50_000), backlog: 1 });
-    aggregate
+    phases.add(&Finding::Accept { port: 8000, queue_wait_ns: Some(50_000), backlog: 1 }, 0);
+    phases
 }
 
 fn summary() -> Summary {
@@ -114,7 +117,7 @@ fn listeners_of_one_port_are_one_line() {
         backlog_limit: Some(128),
     };
     let of =
-        |listeners| build(&Summary { listeners, ..summary() }, &profile(), &aggregate()).accept.listeners;
+        |listeners| build(&Summary { listeners, ..summary() }, &profile(), &phases(), &[]).accept.listeners;
     let both = of(vec![socket("0.0.0.0", Some(1)), socket("::", Some(2)), socket("0.0.0.0", Some(4))]);
     assert_eq!(both.len(), 1);
     assert_eq!(
@@ -128,7 +131,7 @@ fn listeners_of_one_port_are_one_line() {
 #[test]
 fn a_run_without_end_claims_nothing_about_it() {
     let unfinished = Summary { ended_by: crate::event::EndedBy::Unfinished, ..summary() };
-    let report = build(&unfinished, &profile(), &aggregate());
+    let report = build(&unfinished, &profile(), &phases(), &[]);
     assert_eq!(report.verdict, crate::slo::Verdict::Inconclusive);
     assert_eq!((report.health.lost, report.health.agent_cpu_ratio, report.run.ended_by), (None, None, None));
     assert_eq!(report.endpoints[0].requests, 100);
@@ -138,8 +141,8 @@ fn a_run_without_end_claims_nothing_about_it() {
 fn losses_are_shown_and_doubted() {
     let lost =
         |n| Summary { lost: BTreeMap::from([("ring full".to_owned(), n)]), events: 10_000, ..summary() };
-    assert_eq!(build(&lost(10), &profile(), &aggregate()).verdict, crate::slo::Verdict::Pass);
-    let report = build(&lost(11), &profile(), &aggregate());
+    assert_eq!(build(&lost(10), &profile(), &phases(), &[]).verdict, crate::slo::Verdict::Pass);
+    let report = build(&lost(11), &profile(), &phases(), &[]);
     assert_eq!(report.verdict, crate::slo::Verdict::Inconclusive);
     assert_eq!(report.health.lost_by_cause["ring full"], 11);
 }

@@ -15,10 +15,10 @@ const MIN_SAMPLES_OF_MEAN: u64 = 30;
 const Z: f64 = 1.96;
 const NS_PER_S: f64 = 1e9;
 
-/// How far the events of a run can be trusted.
-#[derive(Clone, Copy, Debug)]
+/// How far what was seen in a phase can be trusted.
+#[derive(Clone, Debug)]
 pub struct Confidence {
-    /// Length of the run, seconds.
+    /// Length of the phase, seconds.
     pub duration_s: f64,
     /// Lost events among all.
     pub loss_ratio: f64,
@@ -26,6 +26,8 @@ pub struct Confidence {
     pub undecoded_ratio: f64,
     /// The run was seen to its end.
     pub is_finished: bool,
+    /// Why nothing that was measured in the phase says anything: its load or its network was not as planned.
+    pub doubt: Option<String>,
 }
 
 /// An objective with its verdict and the evidence for it.
@@ -60,6 +62,9 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Why it is inconclusive.
     pub reason: Option<String>,
+    /// It decides the run: see [`overall`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub key: bool,
 }
 
 /// What reports that do not say counted.
@@ -67,15 +72,25 @@ fn request() -> String {
     "request".to_owned()
 }
 
-/// Judges every objective: one judgement for each, or one per subject that its pattern matches.
+/// The verdict of a run. Where objectives are marked as key they alone decide, and what else is not a pass makes the run
+/// warn at most; otherwise all are key.
+pub fn overall(judgements: &[Judgement]) -> Verdict {
+    let has_key = judgements.iter().any(|judgement| judgement.key);
+    Verdict::overall(judgements.iter().map(|judgement| match judgement.verdict {
+        Verdict::Fail | Verdict::Inconclusive if has_key && !judgement.key => Verdict::Warn,
+        verdict => verdict,
+    }))
+}
+
+/// Judges every objective that binds to the phase: one judgement for each, or one per subject that its pattern matches.
 pub fn judge(
     profile: &Profile,
     aggregate: &Aggregate,
     phase: &str,
-    confidence: Confidence,
+    confidence: &Confidence,
 ) -> Vec<Judgement> {
     let mut judgements = Vec::new();
-    for objective in &profile.objectives {
+    for objective in profile.objectives.iter().filter(|objective| objective.binds_to(phase)) {
         let mut push = |subject: &str, finding: Finding| {
             judgements.push(finding.into_judgement(objective, subject, phase, confidence));
         };
@@ -117,7 +132,13 @@ impl Finding {
         Self { value: Some(value), samples, interval: None, doubt: None }
     }
 
-    fn into_judgement(self, objective: &Objective, subject: &str, phase: &str, run: Confidence) -> Judgement {
+    fn into_judgement(
+        self,
+        objective: &Objective,
+        subject: &str,
+        phase: &str,
+        run: &Confidence,
+    ) -> Judgement {
         let doubt = doubt_of_run(run, objective).or(self.doubt);
         let verdict = match self.value {
             Some(value) if doubt.is_none() => grade(objective, value),
@@ -145,18 +166,19 @@ impl Finding {
             interval: self.interval,
             verdict,
             reason: doubt,
+            key: objective.key,
         }
     }
 }
 
-fn doubt_of_run(run: Confidence, objective: &Objective) -> Option<String> {
+fn doubt_of_run(run: &Confidence, objective: &Objective) -> Option<String> {
     if !run.is_finished {
         return Some("the recording has no end, so that it is unknown what was lost".to_owned());
     }
     let share = |ratio: f64, what: &str| {
         (ratio > MAX_UNSEEN).then(|| format!("{:.2} % of the {what}, more than 0.1 %", ratio * 100.0))
     };
-    share(run.loss_ratio, "events were lost").or_else(|| {
+    share(run.loss_ratio, "events were lost").or_else(|| run.doubt.clone()).or_else(|| {
         share(run.undecoded_ratio, "connections could not be decoded")
             .filter(|_| objective.metric.kind.is_decoded())
     })
@@ -175,7 +197,7 @@ fn grade(objective: &Objective, value: f64) -> Verdict {
     }
 }
 
-fn find(objective: &Objective, subject: &dyn Subject, run: Confidence) -> Finding {
+fn find(objective: &Objective, subject: &dyn Subject, run: &Confidence) -> Finding {
     let metric = objective.metric;
     match (subject.evidence(metric), metric.stat) {
         (Some(Evidence::Durations { durations, untimed }), Some(stat)) => {

@@ -8,13 +8,13 @@
 //! | share of requests          | enough that not one bad outcome would prove the limit (368 for 1 %, 72 for 5 %); before that only a fail that its interval proves |
 //! | rate, requests             | one request: a fact about the run                                          |
 //!
-//! An objective is inconclusive, with the reason, when there is no data or too little, when the recording has no
-//! end, when more than 0.1 % of all events were lost, and when more than 0.1 % of a latency's requests could
+//! Objectives are judged in each judged phase that they bind to. An objective is inconclusive, with the reason, when there is no data or too little, when the recording has no
+//! end, when the phase's load failed or was saturated, when more than 0.1 % of all events were lost, and when more than 0.1 % of a latency's requests could
 //! not be timed, unless those could not change the verdict wherever they would have fallen.
 
 mod binomial;
 mod judge;
 mod verdict;
 
-pub use judge::{Confidence, Judgement, judge};
+pub use judge::{Confidence, Judgement, judge, overall};
 pub use verdict::Verdict;

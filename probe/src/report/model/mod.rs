@@ -10,7 +10,7 @@ mod run;
 use serde::{Deserialize, Serialize};
 
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
-pub use run::{Health, Phase, ProfileId, Run, Target};
+pub use run::{Health, Phase, PhaseLoad, ProfileId, Run, Target};
 
 use crate::slo::{Judgement, Verdict};
 
@@ -32,8 +32,11 @@ pub struct Report {
     pub accept: Accept,
     /// By name.
     pub endpoints: Vec<Endpoint>,
-    /// All endpoints together.
+    /// All endpoints and phases together.
     pub overall: Endpoint,
+    /// All endpoints together, by phase, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overall_by_phase: Vec<Endpoint>,
     /// Socket calls of the target.
     pub syscalls: Vec<Syscall>,
     /// The verdicts, in the order of the profile.

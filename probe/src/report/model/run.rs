@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BlindSpot, EndedBy};
+use crate::event::{BlindSpot, EndedBy, LoadOutcome};
 
 /// See [`super::Report::run`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,4 +81,19 @@ pub struct Phase {
     pub end_s: f64,
     /// Objectives bind to it.
     pub judged: bool,
+    /// The network condition that it asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<String>,
+    /// How its load command ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<PhaseLoad>,
+}
+
+/// See [`Phase::load`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseLoad {
+    /// How it ended.
+    pub outcome: LoadOutcome,
+    /// The most that one of its threads used of a core over a second.
+    pub busiest_thread: Option<f64>,
 }

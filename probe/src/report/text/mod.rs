@@ -29,6 +29,7 @@ impl Renderer for Text {
         let sections = [
             section::header(report),
             section::objectives(report),
+            section::phases(report),
             section::endpoints(report),
             section::breakdown(report),
             section::listeners(report),

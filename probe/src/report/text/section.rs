@@ -9,8 +9,8 @@ use super::format::{
     NONE, bytes, count, glued, integer, maybe_seconds, percent, plain, quantity, seconds, shorten,
     three_digits, wrap,
 };
-use crate::event::EndedBy;
-use crate::report::model::{Breakdown, Distribution, Endpoint, Report};
+use crate::event::{EndedBy, LoadOutcome};
+use crate::report::model::{Breakdown, Distribution, Endpoint, PhaseLoad, Report};
 use crate::slo::Judgement;
 
 /// Columns of an objective's first word, so that all ids begin below one another.
@@ -90,8 +90,10 @@ fn evidence(judgement: &Judgement) -> String {
         let end = |value| glued(&quantity(value, judgement.unit));
         format!(", {} interval {} to {}", glued("95 %"), end(low), end(high))
     });
+    let is_only = judgement.phase == "run";
+    let phase = if is_only { String::new() } else { format!(" in {}", plain(&judgement.phase)) };
     format!(
-        "{} of {}, {}{}",
+        "{} of {}{phase}, {}{}",
         plain(&judgement.metric),
         plain(&judgement.subject),
         count(judgement.samples, &plain(&judgement.sample)),
@@ -106,61 +108,106 @@ fn indented(text: &str) -> String {
     wrap(text, WIDTH - indent, 0).lines().flat_map(|line| [&pad, line, "\n"]).collect()
 }
 
-/// The numbers of each endpoint.
-pub(super) fn endpoints(report: &Report) -> String {
-    if report.endpoints.is_empty() {
+/// What the run was made of, where it had phases.
+pub(super) fn phases(report: &Report) -> String {
+    if report.overall_by_phase.is_empty() {
         return String::new();
     }
-    let rows = with_overall(report).into_iter().map(|endpoint| {
-        let latency = &endpoint.latency_s;
+    let rows = report.phases.iter().zip(&report.overall_by_phase).map(|(phase, all)| {
+        let judged = if phase.judged { "yes" } else { "no" };
+        let net = phase.net.as_deref().map_or_else(|| NONE.to_owned(), plain);
         [
-            plain(&endpoint.endpoint),
-            integer(endpoint.requests),
-            integer(endpoint.errors),
-            integer(endpoint.aborted),
-            endpoint.rate_per_s.map_or_else(|| NONE.to_owned(), three_digits),
-            maybe_seconds(latency.p50),
-            maybe_seconds(latency.p95),
-            maybe_seconds(latency.p99),
-            maybe_seconds(latency.max),
+            plain(&phase.name),
+            seconds(phase.end_s - phase.start_s),
+            judged.to_owned(),
+            net,
+            phase.load.as_ref().map_or_else(|| NONE.to_owned(), load),
+            integer(all.requests),
+            all.rate_per_s.map_or_else(|| NONE.to_owned(), three_digits),
+            maybe_seconds(all.latency_s.p95),
         ]
     });
-    table(&["ENDPOINTS", "requests", "5xx", "abort", "per s", "p50", "p95", "p99", "max"], rows, WIDTH)
+    table(&["PHASES", "length", "judged", "net", "load", "requests", "per s", "p95"], rows, WIDTH)
+}
+
+fn load(load: &PhaseLoad) -> String {
+    match load.outcome {
+        LoadOutcome::Ok { .. } => "ok".to_owned(),
+        LoadOutcome::Failed { code } => format!("exit {code}"),
+        LoadOutcome::Killed { signal } => format!("signal {signal}"),
+        LoadOutcome::Overran => "overran".to_owned(),
+        LoadOutcome::Stopped => "stopped".to_owned(),
+    }
+}
+
+/// The numbers of each endpoint.
+pub(super) fn endpoints(report: &Report) -> String {
+    each_phase(report, "", |title, endpoints| {
+        let title = if title.is_empty() { "ENDPOINTS".to_owned() } else { format!("ENDPOINTS{title}") };
+        let rows = endpoints.iter().map(|endpoint| {
+            let latency = &endpoint.latency_s;
+            [
+                plain(&endpoint.endpoint),
+                integer(endpoint.requests),
+                integer(endpoint.errors),
+                integer(endpoint.aborted),
+                endpoint.rate_per_s.map_or_else(|| NONE.to_owned(), three_digits),
+                maybe_seconds(latency.p50),
+                maybe_seconds(latency.p95),
+                maybe_seconds(latency.p99),
+                maybe_seconds(latency.max),
+            ]
+        });
+        table(&[&title, "requests", "5xx", "abort", "per s", "p50", "p95", "p99", "max"], rows, WIDTH)
+    })
 }
 
 /// Where the time of each endpoint goes.
 pub(super) fn breakdown(report: &Report) -> String {
-    let timed: Vec<&Endpoint> =
-        with_overall(report).into_iter().filter(|endpoint| endpoint.latency_s.count > 0).collect();
-    if timed.is_empty() {
-        return String::new();
-    }
-    let rows = timed.into_iter().map(|endpoint| {
-        let Breakdown { accept_queue_s, receive_queue_s, read_s, app_s, write_s } = &endpoint.breakdown;
-        let part = |part: &Distribution| {
-            let share = match (part.mean, endpoint.latency_s.mean) {
-                (Some(mean), Some(whole)) if whole > 0.0 => format!("{:.0}%", mean / whole * 100.0),
-                _ => NONE.to_owned(),
+    let about = "WHERE THE TIME GOES (p95 of each part, and its share of all the time)\n";
+    each_phase(report, about, |title, endpoints| {
+        let rows = endpoints.iter().filter(|endpoint| endpoint.latency_s.count > 0).map(|endpoint| {
+            let Breakdown { accept_queue_s, receive_queue_s, read_s, app_s, write_s } = &endpoint.breakdown;
+            let part = |part: &Distribution| {
+                let share = match (part.mean, endpoint.latency_s.mean) {
+                    (Some(mean), Some(whole)) if whole > 0.0 => format!("{:.0}%", mean / whole * 100.0),
+                    _ => NONE.to_owned(),
+                };
+                format!("{} {share:>4}", maybe_seconds(part.p95))
             };
-            format!("{} {share:>4}", maybe_seconds(part.p95))
-        };
-        [
-            plain(&endpoint.endpoint),
-            part(accept_queue_s),
-            part(receive_queue_s),
-            part(read_s),
-            part(app_s),
-            part(write_s),
-        ]
-    });
-    let table = table(&["endpoint", "accept q.", "receive q.", "read", "app", "write"], rows, WIDTH);
-    format!("WHERE THE TIME GOES (p95 of each part, and its share of all the time)\n{table}")
+            [
+                plain(&endpoint.endpoint),
+                part(accept_queue_s),
+                part(receive_queue_s),
+                part(read_s),
+                part(app_s),
+                part(write_s),
+            ]
+        });
+        let title = format!("endpoint{title}");
+        table(&[&title, "accept q.", "receive q.", "read", "app", "write"], rows, WIDTH)
+    })
 }
 
-fn with_overall(report: &Report) -> Vec<&Endpoint> {
-    // With one endpoint the sum says nothing new.
-    let overall = (report.endpoints.len() > 1).then_some(&report.overall);
-    report.endpoints.iter().chain(overall).collect()
+/// One table per phase that has rows, all below one title.
+fn each_phase(report: &Report, about: &str, table: impl Fn(&str, &[&Endpoint]) -> String) -> String {
+    let mut tables = Vec::new();
+    for phase in &report.phases {
+        let of_phase = |endpoint: &&Endpoint| endpoint.phase == phase.name;
+        let mut endpoints: Vec<&Endpoint> = report.endpoints.iter().filter(of_phase).collect();
+        // With one endpoint the sum says nothing new.
+        if endpoints.len() > 1 {
+            let by_phase = report.overall_by_phase.iter().find(of_phase);
+            endpoints.push(by_phase.unwrap_or(&report.overall));
+        }
+        let is_only = report.overall_by_phase.is_empty();
+        let title = if is_only { String::new() } else { format!(" in {}", plain(&phase.name)) };
+        let table = table(&title, &endpoints);
+        if table.lines().count() > 1 {
+            tables.push(table);
+        }
+    }
+    if tables.is_empty() { String::new() } else { format!("{about}{}", tables.join("\n")) }
 }
 
 /// How connections came in.

@@ -7,7 +7,7 @@ use crate::profile::Profile;
 
 const MS: u64 = 1_000_000;
 const SURE: Confidence =
-    Confidence { duration_s: 10.0, loss_ratio: 0.0, undecoded_ratio: 0.0, is_finished: true };
+    Confidence { duration_s: 10.0, loss_ratio: 0.0, undecoded_ratio: 0.0, is_finished: true, doubt: None };
 
 struct Load {
     seen: Vec<Seen>,
@@ -39,7 +39,7 @@ impl Load {
         self.push(n, path, 200, Ending::Complete, Some(latency_ms))
     }
 
-    fn judge(&self, objective: &str, run: Confidence) -> Vec<Judgement> {
+    fn judge(&self, objective: &str, run: &Confidence) -> Vec<Judgement> {
         let text = format!("name = 'x'\n[[objective]]\nid = 'o'\n{objective}\n");
         let profile = Profile::parse("F", &text).unwrap();
         let mut aggregate = Aggregate::new(&profile);
@@ -49,7 +49,7 @@ impl Load {
 
     /// The verdict and reason of the only judgement.
     fn verdict(&self, objective: &str) -> (Verdict, String) {
-        let [judgement] = <[Judgement; 1]>::try_from(self.judge(objective, SURE)).unwrap();
+        let [judgement] = <[Judgement; 1]>::try_from(self.judge(objective, &SURE)).unwrap();
         (judgement.verdict, judgement.reason.unwrap_or_default())
     }
 }
@@ -72,7 +72,7 @@ fn the_evidence_stands_beside_the_verdict() {
     for ms in 1..=100 {
         load = load.ok(1, "/a", ms);
     }
-    let judgement = load.judge(P95, SURE).remove(0);
+    let judgement = load.judge(P95, &SURE).remove(0);
     assert_eq!((judgement.subject.as_str(), judgement.samples), ("all endpoints", 100));
     let near = |value: f64, expected: f64| (value / expected - 1.0).abs() < 0.001;
     assert!(near(judgement.value.unwrap(), 0.095));
@@ -91,7 +91,7 @@ fn a_percentile_of_too_few_is_refused() {
     assert_eq!(Load::new().ok(72, "/a", 1).verdict(P95).0, Verdict::Pass);
     // Even where all of them are far too slow.
     assert_eq!(Load::new().ok(71, "/a", 9999).verdict(P95).0, Verdict::Inconclusive);
-    assert_eq!(Load::new().ok(71, "/a", 9999).judge(P95, SURE)[0].value, None);
+    assert_eq!(Load::new().ok(71, "/a", 9999).judge(P95, &SURE)[0].value, None);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn no_data_is_never_a_pass() {
             "{metric}"
         );
     }
-    assert_eq!(Load::new().judge("metric = 'rate'\ntarget = 1\nlimit = 1", SURE)[0].value, None);
+    assert_eq!(Load::new().judge("metric = 'rate'\ntarget = 1\nlimit = 1", &SURE)[0].value, None);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn throughput_is_a_fact_and_more_is_better() {
 #[test]
 fn patterns_give_each_endpoint_its_line() {
     let load = Load::new().ok(100, "/a", 1).ok(100, "/b", 500);
-    let judgements = load.judge(&format!("endpoint = 'GET *'\n{P95}"), SURE);
+    let judgements = load.judge(&format!("endpoint = 'GET *'\n{P95}"), &SURE);
     let lines: Vec<_> = judgements.iter().map(|line| (line.subject.as_str(), line.verdict)).collect();
     assert_eq!(lines, [("GET /a", Verdict::Pass), ("GET /b", Verdict::Fail)]);
 }
@@ -191,15 +191,15 @@ fn an_endpoint_that_was_never_seen_names_its_neighbour() {
 fn lost_events_and_a_run_without_end_make_everything_inconclusive() {
     let load = Load::new().ok(100, "/a", 999);
     for (loss_ratio, expected) in [(0.001, Verdict::Fail), (0.001_1, Verdict::Inconclusive)] {
-        assert_eq!(load.judge(P95, Confidence { loss_ratio, ..SURE })[0].verdict, expected, "{loss_ratio}");
+        assert_eq!(load.judge(P95, &Confidence { loss_ratio, ..SURE })[0].verdict, expected, "{loss_ratio}");
     }
-    let judgement = load.judge(P95, Confidence { undecoded_ratio: 0.01, ..SURE }).remove(0);
+    let judgement = load.judge(P95, &Confidence { undecoded_ratio: 0.01, ..SURE }).remove(0);
     assert_eq!(judgement.verdict, Verdict::Inconclusive);
     assert_eq!(
         judgement.reason.as_deref(),
         Some("1.00 % of the connections could not be decoded, more than 0.1 %")
     );
-    let judgement = load.judge(P95, Confidence { is_finished: false, ..SURE }).remove(0);
+    let judgement = load.judge(P95, &Confidence { is_finished: false, ..SURE }).remove(0);
     assert_eq!(judgement.verdict, Verdict::Inconclusive);
     assert!(judgement.value.is_some() && judgement.reason.unwrap().contains("no end"));
 }
@@ -223,7 +223,7 @@ fn untimed_requests_matter_only_where_they_could_change_the_verdict() {
 fn a_mean_has_its_interval() {
     let objective = "metric = 'latency.mean'\ntarget = '100ms'\nlimit = '300ms'";
     assert_eq!(Load::new().ok(29, "/a", 50).verdict(objective).0, Verdict::Inconclusive);
-    let judgement = Load::new().ok(50, "/a", 50).ok(50, "/a", 150).judge(objective, SURE).remove(0);
+    let judgement = Load::new().ok(50, "/a", 50).ok(50, "/a", 150).judge(objective, &SURE).remove(0);
     assert_eq!((judgement.verdict, judgement.value), (Verdict::Pass, Some(0.1)));
     // Standard deviation 50.25 ms, so 0.1 ± 1.96 · 5.025 ms.
     let (low, high) = judgement.interval.unwrap();

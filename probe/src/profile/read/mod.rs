@@ -2,6 +2,8 @@
 //!
 //! Walks the parser's table with its spans instead of using serde, which stops at the first error.
 
+mod run;
+
 use std::collections::BTreeSet;
 
 use toml::Spanned;
@@ -58,17 +60,28 @@ impl Reader {
     }
 
     fn profile(&mut self, root: &DeTable<'_>, text: &str) -> Profile {
-        self.check_keys(root, &["name", "about", "routes", "endpoints", "objective"]);
+        self.check_keys(
+            root,
+            &["name", "about", "routes", "endpoints", "phase", "load", "abort", "objective"],
+        );
         let name = self.word(root, "name", 0, "the profile");
         let about = root.get("about").and_then(|about| self.string(about, "about"));
         let routes = self.routes(root.get("routes"));
         let max_endpoints = self.max_endpoints(root.get("endpoints"));
+        let phases = self.phases(root.get("phase"));
+        let load = self.load(root.get("load"));
+        let aborts = self.aborts(root.get("abort"));
         let objectives = self.objectives(root.get("objective"), &routes);
+        self.check_phases(&phases, &objectives);
+        let objectives = objectives.into_iter().map(|(objective, _)| objective).collect();
         Profile {
             name: name.unwrap_or_default(),
             about,
             routes,
             max_endpoints,
+            phases,
+            load,
+            aborts,
             objectives,
             text: text.to_owned(),
             sha256: sha256_hex(text),
@@ -118,24 +131,11 @@ impl Reader {
         })
     }
 
-    fn objectives(&mut self, value: Option<&Value<'_>>, routes: &[Route]) -> Vec<Objective> {
+    /// With the place of each.
+    fn objectives(&mut self, value: Option<&Value<'_>>, routes: &[Route]) -> Vec<(Objective, usize)> {
         let mut objectives = Vec::new();
-        let Some(value) = value else { return objectives };
-        let DeValue::Array(items) = value.get_ref() else {
-            self.error(
-                value.span().start,
-                format!("`objective` is {}, write each one as `[[objective]]`", type_name(value.get_ref())),
-            );
-            return objectives;
-        };
-        if items.len() > MAX_OBJECTIVES {
-            self.error(value.span().start, format!("more than {MAX_OBJECTIVES} objectives"));
-            return objectives;
-        }
         let mut ids = BTreeSet::new();
-        for item in items {
-            let Some(table) = self.table(item, "objective") else { continue };
-            let at = item.span().start;
+        for (table, at) in self.tables(value, "objective", MAX_OBJECTIVES) {
             let id = self.word(table, "id", at, "the objective");
             let is_new = id.as_ref().is_none_or(|id| ids.insert(id.clone()));
             if !is_new {
@@ -145,7 +145,8 @@ impl Reader {
                     format!("another objective has the id `{}`", id.as_deref().unwrap_or_default()),
                 );
             }
-            objectives.extend(self.objective(id.unwrap_or_default(), table, at, routes));
+            let objective = self.objective(id.unwrap_or_default(), table, at, routes);
+            objectives.extend(objective.map(|objective| (objective, at)));
         }
         objectives
     }
@@ -158,7 +159,10 @@ impl Reader {
         routes: &[Route],
     ) -> Option<Objective> {
         let subjects = Kind::ALL.map(Kind::key);
-        self.check_keys(table, &[&["id"], subjects.as_slice(), &["metric", "target", "limit"]].concat());
+        self.check_keys(
+            table,
+            &[&["id"], subjects.as_slice(), &["phase", "key", "metric", "target", "limit"]].concat(),
+        );
         let whose = if id.is_empty() { "the objective".to_owned() } else { format!("objective `{id}`") };
         let mut kinds = Kind::ALL.into_iter().filter_map(|kind| Some((kind, table.get(kind.key())?)));
         let named = kinds.next();
@@ -171,6 +175,8 @@ impl Reader {
         let kind = named.map_or(Kind::Endpoint, |(kind, _)| kind);
         let subject = named.and_then(|(kind, value)| self.subject(kind, value, routes));
         let metric = self.required(table, "metric", at, &whose).and_then(|value| self.metric(kind, value));
+        let phase = table.get("phase").and_then(|value| self.string(value, "phase"));
+        let key = table.get("key").map_or(Some(false), |value| self.flag(value, "key"));
         let target = self.required(table, "target", at, &whose);
         let limit = self.required(table, "limit", at, &whose);
         let metric = metric?;
@@ -195,7 +201,7 @@ impl Reader {
                 ),
             );
         }
-        Some(Objective { id, subject, metric, target, limit: limit_level })
+        Some(Objective { id, subject, phase, key: key?, metric, target, limit: limit_level })
     }
 
     fn metric(&mut self, kind: Kind, value: &Value<'_>) -> Option<Metric> {

@@ -1,0 +1,116 @@
+//! The numbers of a run: of all of it, and of each of its phases where it has some.
+//!
+//! What happened belongs to the phase in which it ended: a request to that of its last byte sent.
+
+use std::sync::Arc;
+
+use super::Aggregate;
+use crate::correlate::Finding;
+use crate::event;
+use crate::profile::Profile;
+
+/// Marks come from outside: more phases than this are counted with the last.
+const MAX_PARTS: usize = 64;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Phases {
+    profile: Arc<Profile>,
+    whole: Aggregate,
+    parts: Vec<Part>,
+}
+
+/// One phase.
+#[derive(Debug)]
+pub struct Part {
+    /// Its name, unique in the run.
+    pub name: String,
+    /// Its first moment; it ends where the next begins.
+    pub start_ns: u64,
+    /// Objectives bind to it.
+    pub judged: bool,
+    /// The network condition that it asks for.
+    pub condition: Option<String>,
+    /// What happened in it.
+    pub numbers: Aggregate,
+}
+
+impl Phases {
+    /// A run without phases, as long as none begins.
+    pub fn new(profile: Arc<Profile>) -> Self {
+        Self { whole: Aggregate::new(&profile), parts: Vec::new(), profile }
+    }
+
+    /// A phase begins.
+    pub fn begin(&mut self, phase: &event::Phase) {
+        if self.parts.len() == MAX_PARTS {
+            return;
+        }
+        let same = self.parts.iter().filter(|part| part.name == phase.name).count();
+        let name = if same == 0 { phase.name.clone() } else { format!("{} ({})", phase.name, same + 1) };
+        self.parts.push(Part {
+            name,
+            start_ns: phase.ts_ns,
+            judged: phase.judged,
+            condition: phase.condition.clone(),
+            numbers: Aggregate::new(&self.profile),
+        });
+    }
+
+    /// Counts what became known by an event of this moment.
+    pub fn add(&mut self, finding: &Finding, ts_ns: u64) {
+        self.whole.add(finding);
+        // Events come nearly in order: mostly it is the last.
+        let part = self.parts.iter_mut().rev().find(|part| part.start_ns <= ts_ns);
+        if let Some(part) = part {
+            part.numbers.add(finding);
+        }
+    }
+
+    /// All phases together.
+    pub const fn whole(&self) -> &Aggregate {
+        &self.whole
+    }
+
+    /// The phases in their order; none in a run without.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(ts_ns: u64, name: &str) -> event::Phase {
+        event::Phase { ts_ns, name: name.to_owned(), judged: true, condition: None }
+    }
+
+    /// Also what comes late is counted where it belongs, and the whole has everything.
+    #[test]
+    fn findings_belong_to_the_phase_of_their_moment() {
+        let mut phases = Phases::new(Arc::new(Profile::builtin().unwrap()));
+        let abandoned = Finding::Abandoned { port: 1 };
+        phases.add(&abandoned, 5);
+        phases.begin(&phase(10, "a"));
+        phases.begin(&phase(20, "b"));
+        phases.begin(&phase(30, "a"));
+        for ts_ns in [9, 10, 19, 20, 35] {
+            phases.add(&abandoned, ts_ns);
+        }
+        let count = |numbers: &Aggregate| numbers.listeners().get(&1).map_or(0, |port| port.abandoned);
+        assert_eq!(count(phases.whole()), 6);
+        let parts: Vec<_> =
+            phases.parts().iter().map(|part| (part.name.as_str(), count(&part.numbers))).collect();
+        assert_eq!(parts, [("a", 2), ("b", 1), ("a (2)", 1)]);
+    }
+
+    #[test]
+    fn marks_without_end_take_no_memory() {
+        let mut phases = Phases::new(Arc::new(Profile::builtin().unwrap()));
+        for ts_ns in 0..1000 {
+            phases.begin(&phase(ts_ns, "x"));
+        }
+        assert_eq!(phases.parts().len(), MAX_PARTS);
+    }
+}

@@ -1,0 +1,215 @@
+//! Reading the plan of a run: `[[phase]]`, `[load]`, `[[abort]]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::super::value::{read_duration, read_level};
+use super::super::{AbortRule, Kind, LoadPlan, Objective, PhasePlan};
+use super::{Reader, Value, suggestion};
+
+const MAX_PHASES: usize = 50;
+const MAX_ABORTS: usize = 20;
+/// Windows of abort rules, seconds.
+const MAX_WINDOW_S: u64 = 60;
+const DEFAULT_WINDOW_S: u64 = 10;
+/// Fewer samples give up no run unless the rule says so.
+const DEFAULT_SAMPLES: u64 = 50;
+
+impl Reader {
+    pub(super) fn phases(&mut self, value: Option<&Value<'_>>) -> Vec<PhasePlan> {
+        let mut names = BTreeSet::new();
+        let mut phases = Vec::new();
+        for (table, at) in self.tables(value, "phase", MAX_PHASES) {
+            self.check_keys(table, &["name", "duration", "judged", "net", "load", "vars"]);
+            let name = self.word(table, "name", at, "the phase");
+            if let Some(name) = &name
+                && !names.insert(name.clone())
+            {
+                self.error(at, format!("another phase has the name `{name}`"));
+            }
+            let whose = format!("phase `{}`", name.as_deref().unwrap_or_default());
+            let duration =
+                self.required(table, "duration", at, &whose).and_then(|value| self.span(value, "duration"));
+            let judged = table.get("judged").map_or(Some(true), |value| self.flag(value, "judged"));
+            let net = table.get("net").and_then(|value| self.string(value, "net"));
+            let load = table.get("load").map(|value| self.command(value, "load"));
+            let vars = table.get("vars").map_or_else(BTreeMap::new, |value| self.vars(value));
+            if let (Some(name), Some(duration), Some(judged)) = (name, duration, judged) {
+                phases.push(PhasePlan { name, duration, judged, net, load: load.flatten(), vars });
+            }
+        }
+        if !phases.is_empty() && phases.iter().all(|phase| !phase.judged) {
+            let at = value.map_or(0, |value| value.span().start);
+            self.error(at, "no phase is judged, so that no objective could pass".to_owned());
+        }
+        phases
+    }
+
+    pub(super) fn load(&mut self, value: Option<&Value<'_>>) -> LoadPlan {
+        let mut plan = LoadPlan::default();
+        let Some(table) = value.and_then(|value| self.table(value, "load")) else { return plan };
+        self.check_keys(table, &["command", "ok_exit_codes", "grace", "saturation"]);
+        plan.command = table.get("command").and_then(|value| self.command(value, "command"));
+        if let Some(codes) = table.get("ok_exit_codes").and_then(|value| self.array(value, "ok_exit_codes")) {
+            plan.ok_exit_codes = codes.iter().filter_map(|value| self.exit_code(value)).collect();
+        }
+        if let Some(grace) = table.get("grace").and_then(|value| self.span(value, "grace")) {
+            plan.grace = grace;
+        }
+        if let Some(value) = table.get("saturation") {
+            match super::super::value::read_ratio(value.get_ref()) {
+                Ok(ratio) if ratio > 0.0 => plan.saturation = ratio,
+                Ok(_) => self.error(value.span().start, "`saturation` is zero".to_owned()),
+                Err(what) => self.error(value.span().start, format!("`saturation` {what}")),
+            }
+        }
+        plan
+    }
+
+    pub(super) fn aborts(&mut self, value: Option<&Value<'_>>) -> Vec<AbortRule> {
+        let mut rules = Vec::new();
+        for (table, at) in self.tables(value, "abort", MAX_ABORTS) {
+            self.check_keys(table, &["endpoint", "metric", "limit", "window", "samples"]);
+            let whose = "the abort rule";
+            let subject = table.get("endpoint").and_then(|value| self.subject(Kind::Endpoint, value, &[]));
+            let metric = self
+                .required(table, "metric", at, whose)
+                .and_then(|value| self.metric(Kind::Endpoint, value));
+            let limit = self.required(table, "limit", at, whose);
+            let window_s = table.get("window").map_or(Some(DEFAULT_WINDOW_S), |value| self.window(value));
+            let samples = table.get("samples").map_or(Some(DEFAULT_SAMPLES), |value| self.samples(value));
+            let (Some(metric), Some(limit), Some(window_s), Some(samples)) =
+                (metric, limit, window_s, samples)
+            else {
+                continue;
+            };
+            match read_level(metric, limit.get_ref()) {
+                Ok(limit) => rules.push(AbortRule { subject, metric, limit, window_s, samples }),
+                Err(what) => self.error(limit.span().start, format!("`limit` of {whose} {what}")),
+            }
+        }
+        rules
+    }
+
+    /// An objective that is bound to phases must be judged in one of them.
+    pub(super) fn check_phases(&mut self, phases: &[PhasePlan], objectives: &[(Objective, usize)]) {
+        if phases.is_empty() {
+            return;
+        }
+        for (objective, at) in objectives {
+            let Some(pattern) = &objective.phase else { continue };
+            if !phases.iter().any(|phase| phase.judged && objective.binds_to(&phase.name)) {
+                let judged = phases.iter().filter(|phase| phase.judged).map(|phase| phase.name.as_str());
+                let hint = suggestion(pattern, judged.clone())
+                    .unwrap_or_else(|| format!(" (judged are: {})", judged.collect::<Vec<_>>().join(", ")));
+                self.error(*at, format!("objective `{}` binds to no judged phase{hint}", objective.id));
+            }
+        }
+    }
+
+    /// The tables of an array of tables, with their places.
+    pub(super) fn tables<'t, 'i>(
+        &mut self,
+        value: Option<&'t Value<'i>>,
+        what: &str,
+        max: usize,
+    ) -> Vec<(&'t DeTable<'i>, usize)> {
+        let Some(value) = value else { return Vec::new() };
+        let DeValue::Array(items) = value.get_ref() else {
+            let found = super::type_name(value.get_ref());
+            self.error(value.span().start, format!("`{what}` is {found}, write each one as `[[{what}]]`"));
+            return Vec::new();
+        };
+        if items.len() > max {
+            self.error(value.span().start, format!("more than {max} {what}s"));
+            return Vec::new();
+        }
+        items.iter().filter_map(|item| Some((self.table(item, what)?, item.span().start))).collect()
+    }
+
+    fn span(&mut self, value: &Value<'_>, what: &str) -> Option<Duration> {
+        read_duration(value.get_ref())
+            .map_err(|problem| self.error(value.span().start, format!("`{what}` {problem}")))
+            .ok()
+    }
+
+    pub(super) fn flag(&mut self, value: &Value<'_>, what: &str) -> Option<bool> {
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong_type(value, what, "true or false");
+        }
+        flag
+    }
+
+    fn integer(
+        &mut self,
+        value: &Value<'_>,
+        what: &str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<i64> {
+        let number = value.get_ref().as_integer();
+        let number = number.and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            let (low, high) = (range.start(), range.end());
+            self.error(value.span().start, format!("`{what}` must be a whole number from {low} to {high}"));
+        }
+        number
+    }
+
+    fn exit_code(&mut self, value: &Value<'_>) -> Option<i32> {
+        self.integer(value, "exit code", 0..=255).and_then(|code| i32::try_from(code).ok())
+    }
+
+    fn samples(&mut self, value: &Value<'_>) -> Option<u64> {
+        self.integer(value, "samples", 1..=1_000_000).and_then(|samples| u64::try_from(samples).ok())
+    }
+
+    fn window(&mut self, value: &Value<'_>) -> Option<u64> {
+        let window_s = self.span(value, "window")?.as_secs();
+        if !(1..=MAX_WINDOW_S).contains(&window_s) {
+            self.error(value.span().start, format!("`window` must be from 1s to {MAX_WINDOW_S}s"));
+            return None;
+        }
+        Some(window_s)
+    }
+
+    /// A command as a list: no shell reads it.
+    fn command(&mut self, value: &Value<'_>, what: &str) -> Option<Vec<String>> {
+        let words: Vec<String> =
+            self.array(value, what)?.iter().filter_map(|word| self.string(word, what)).collect();
+        if words.first().is_none_or(String::is_empty) {
+            self.error(
+                value.span().start,
+                format!("`{what}` is empty, write [\"program\", \"argument\", ...]"),
+            );
+            return None;
+        }
+        Some(words)
+    }
+
+    fn vars(&mut self, value: &Value<'_>) -> BTreeMap<String, String> {
+        let mut vars = BTreeMap::new();
+        let Some(table) = self.table(value, "vars") else { return vars };
+        for (key, value) in table {
+            let name: &str = key.get_ref();
+            let text = match value.get_ref() {
+                DeValue::String(text) => text.to_string(),
+                DeValue::Integer(number) => number.to_string(),
+                DeValue::Float(number) => number.to_string(),
+                other => {
+                    let found = super::type_name(other);
+                    self.error(value.span().start, format!("`{name}` is {found}, not a string or a number"));
+                    continue;
+                }
+            };
+            if ["phase", "duration", "host"].contains(&name) {
+                self.error(key.span().start, format!("`{name}` has a meaning of its own in load commands"));
+            }
+            vars.insert(name.to_owned(), text);
+        }
+        vars
+    }
+}
