@@ -12,6 +12,9 @@ macro_rules! offsets {
         }
 
         impl KernOffsets {
+            /// What stands in the object until user space has written the real ones.
+            pub const NONE: Self = Self { $($field: 0),+ };
+
             /// Field by field: struct and member path in BTF, and the setter.
             pub const FIELDS: &[(&str, &str, fn(&mut Self, u32))] = &[
                 $(($structure, $path, |offsets, value| offsets.$field = value)),+
@@ -41,6 +44,24 @@ offsets! {
     tcp_snd_una: "tcp_sock"."snd_una",
     skb_len: "sk_buff"."len",
     skb_data: "sk_buff"."data",
+    file_path: "file"."f_path",
+    file_inode: "file"."f_inode",
+    path_mnt: "path"."mnt",
+    path_dentry: "path"."dentry",
+    mount_vfsmount: "mount"."mnt",
+    mount_id: "mount"."mnt_id",
+    vfsmount_root: "vfsmount"."mnt_root",
+    dentry_parent: "dentry"."d_parent",
+    dentry_name: "dentry"."d_name",
+    qstr_name: "qstr"."name",
+    inode_mode: "inode"."i_mode",
+    inode_number: "inode"."i_ino",
+    inode_nlink: "inode"."i_nlink",
+    inode_generation: "inode"."i_generation",
+    inode_sb: "inode"."i_sb",
+    sb_dev: "super_block"."s_dev",
+    task_fs: "task_struct"."fs",
+    fs_pwd: "fs_struct"."pwd",
 }
 
 // SAFETY: `repr(C)`, only `u32` fields: no padding, every bit pattern is a value.

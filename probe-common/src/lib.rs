@@ -2,9 +2,10 @@
 //!
 //! In reading order: [`header`] starts every ring record, [`process`] and [`socket`] are the rooms,
 //! [`hist`] is the bucket arithmetic of in-kernel histograms, [`loss`] names every way an event can be
-//! lost, [`rooms`] says which rooms are on, [`kern`] carries the kernel's struct offsets down.
+//! lost, [`file`] names files, [`rooms`] says which rooms are on, [`kern`] carries the kernel's struct offsets down.
 #![no_std]
 
+pub mod file;
 pub mod header;
 pub mod hist;
 pub mod kern;

@@ -1,32 +1,11 @@
 //! The only file that knows kernel structs: typed questions, answered by bounded reads.
 
-use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel};
+use aya_ebpf::helpers::bpf_probe_read_kernel;
 use probe_common::kern::KernOffsets;
 
 /// Written by user space before the object is loaded, from the running kernel's BTF.
 #[unsafe(no_mangle)]
-static KERN: KernOffsets = KernOffsets {
-    task_pid: 0,
-    task_tgid: 0,
-    task_files: 0,
-    files_fdt: 0,
-    fdt_fd: 0,
-    file_private_data: 0,
-    file_flags: 0,
-    socket_file: 0,
-    socket_sk: 0,
-    socket_type: 0,
-    skc_family: 0,
-    inet_sport: 0,
-    skc_state: 0,
-    sk_ack_backlog: 0,
-    tcp_copied_seq: 0,
-    tcp_rcv_nxt: 0,
-    tcp_write_seq: 0,
-    tcp_snd_una: 0,
-    skb_len: 0,
-    skb_data: 0,
-};
+static KERN: KernOffsets = KernOffsets::NONE;
 
 /// Reads an offset as the verifier's constant; a plain read would be folded to the zero written above.
 macro_rules! offset {
@@ -35,6 +14,8 @@ macro_rules! offset {
         u64::from(unsafe { core::ptr::read_volatile(&raw const KERN.$field) })
     };
 }
+
+pub(crate) mod file;
 
 /// Reads a value of kernel memory; none when the address is not readable.
 #[inline(always)]
@@ -75,12 +56,12 @@ pub(crate) struct Sock {
 /// SCM_RIGHTS and connections older than the attach need no bookkeeping that could go wrong.
 #[inline(always)]
 pub(crate) fn tcp_sock_of_fd(fd: u64) -> Option<Sock> {
-    // SAFETY: a helper without arguments.
-    let task = unsafe { bpf_get_current_task() };
-    let files: u64 = read(task + offset!(task_files))?;
-    let fdt: u64 = read(files + offset!(files_fdt))?;
-    let table: u64 = read(fdt + offset!(fdt_fd))?;
-    let file: u64 = read(table + (fd & 0xffff_ffff) * 8)?;
+    tcp_sock_of(file::of_fd(fd)?)
+}
+
+/// The TCP socket that an open file is; none for anything else.
+#[inline(always)]
+pub(crate) fn tcp_sock_of(file: u64) -> Option<Sock> {
     let socket: u64 = read(file + offset!(file_private_data))?;
     if socket == 0 {
         return None;

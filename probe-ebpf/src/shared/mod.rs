@@ -5,5 +5,6 @@ pub(crate) mod emit;
 pub(crate) mod fdio;
 pub(crate) mod kern;
 pub(crate) mod log;
+pub(crate) mod path;
 pub(crate) mod regs;
 pub(crate) mod rooms;

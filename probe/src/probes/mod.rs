@@ -5,6 +5,7 @@
 
 pub mod bytes;
 pub mod http;
+pub mod path;
 pub mod process;
 pub mod socket;
 pub mod wire;

@@ -7,6 +7,7 @@ pub mod diag;
 pub mod elf;
 pub mod facts;
 pub mod maps;
+pub mod mounts;
 mod port;
 pub mod procfs;
 mod tcp;
