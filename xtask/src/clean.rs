@@ -4,16 +4,39 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::paths;
 use crate::say::say;
+use crate::{paths, vm};
 
-pub(crate) fn run() -> Result<()> {
-    let cache = paths::cache()?;
-    if !cache.exists() {
-        say!("clean: there is nothing at {}", cache.display());
+/// What `--help` says about this command's options.
+pub(crate) const OPTIONS: &str = "      --kernels        only the kernels of vm\n";
+
+/// How much goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Scope {
+    Everything,
+    Kernels,
+}
+
+impl Scope {
+    pub(crate) fn parse(args: &mut lexopt::Parser) -> Result<Self> {
+        match args.next()? {
+            None => Ok(Self::Everything),
+            Some(lexopt::Arg::Long("kernels")) => Ok(Self::Kernels),
+            Some(other) => Err(other.unexpected().into()),
+        }
+    }
+}
+
+pub(crate) fn run(scope: Scope) -> Result<()> {
+    let dir = match scope {
+        Scope::Everything => paths::cache()?,
+        Scope::Kernels => vm::cache()?,
+    };
+    if !dir.exists() {
+        say!("clean: there is nothing at {}", dir.display());
         return Ok(());
     }
-    fs::remove_dir_all(&cache).with_context(|| format!("failed to remove `{}`", cache.display()))?;
-    say!("clean: removed {}", cache.display());
+    fs::remove_dir_all(&dir).with_context(|| format!("failed to remove `{}`", dir.display()))?;
+    say!("clean: removed {}", dir.display());
     Ok(())
 }

@@ -11,6 +11,7 @@ mod setup;
 mod stop;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -24,10 +25,11 @@ enum Command {
     Demo(demo::Options),
     Test,
     Bench,
+    Vm(vm::Options),
     Lint,
     Tidy,
     Deny,
-    Clean,
+    Clean(clean::Scope),
 }
 
 fn help() -> String {
@@ -37,20 +39,22 @@ fn help() -> String {
          \x20 demo    set up, build, watch the sample pipeline under load, show the report\n{}\
          \x20 test    set up, run every test (those that need root under sudo)\n{}\
          \x20 bench   what probe costs on this machine\n{}\
+         \x20 vm      run a command as root under another kernel, on this machine's files\n{}\
          \x20 lint    rustfmt, clippy for both sides, tidy\n\
          \x20 tidy    the house rules that a program can check\n\
          \x20 deny    licences and known holes of the dependencies (needs cargo-deny)\n\
-         \x20 clean   remove what setup keeps in the cache directory",
+         \x20 clean   remove what setup keeps in the cache directory\n{}",
         demo::OPTIONS,
         test::OPTIONS,
         bench::OPTIONS,
+        vm::OPTIONS,
+        clean::OPTIONS,
     )
 }
 
 fn main() -> ExitCode {
     match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(error) => {
             say!("error: {error:#}");
             ExitCode::FAILURE
@@ -58,27 +62,30 @@ fn main() -> ExitCode {
     }
 }
 
-/// Gives false where a command has said itself what failed.
-fn run() -> Result<bool> {
-    let wants_help = std::env::args().any(|arg| arg == "--help" || arg == "-h");
+/// Gives a failure where a command has said itself what failed.
+fn run() -> Result<ExitCode> {
+    let wants_help = std::env::args().take_while(|arg| arg != "--").any(|arg| arg == "--help" || arg == "-h");
     let mut args = lexopt::Parser::from_env();
     let command = if wants_help { None } else { parse(&mut args)? };
     let Some(command) = command else {
         say!("{}", help());
-        return Ok(true);
+        return Ok(ExitCode::SUCCESS);
     };
     stop::watch()?;
     match command {
         Command::Setup => setup::run(setup::Goal::Tests, &[]).map(drop),
         Command::Demo(options) => demo::run(&options),
-        Command::Test => return test::run(&mut args),
+        Command::Test => {
+            return Ok(if test::run(&mut args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Vm(options) => return vm::run(&options),
         Command::Bench => bench::run(&mut args),
         Command::Lint => lint::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => lint::deny(),
-        Command::Clean => clean::run(),
+        Command::Clean(scope) => clean::run(scope),
     }?;
-    Ok(true)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The command, or none where the user wants help.
@@ -92,11 +99,12 @@ fn parse(args: &mut lexopt::Parser) -> Result<Option<Command>> {
         "setup" => Command::Setup,
         "demo" => return Ok(Some(Command::Demo(demo::Options::parse(args)?))),
         "test" => return Ok(Some(Command::Test)),
+        "vm" => return Ok(Some(Command::Vm(vm::Options::parse(args)?))),
         "bench" => return Ok(Some(Command::Bench)),
         "lint" => Command::Lint,
         "tidy" => Command::Tidy,
         "deny" => Command::Deny,
-        "clean" => Command::Clean,
+        "clean" => return Ok(Some(Command::Clean(clean::Scope::parse(args)?))),
         "help" => return Ok(None),
         _ => bail!("failed to find the command `{name}`\n\n{}", help()),
     };

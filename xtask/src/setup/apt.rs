@@ -9,7 +9,7 @@ use crate::{exec, paths};
 const LOCK_OPTION: &str = "DPkg::Lock::Timeout=300";
 
 /// Installs what is named; nothing to do for an empty list.
-pub(super) fn install(board: &Board, packages: &[&str]) -> Result<()> {
+pub(crate) fn install(board: &Board, packages: &[&str]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }

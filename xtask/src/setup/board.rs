@@ -16,7 +16,7 @@ const REMINDER: Duration = Duration::from_secs(10);
 const LINE_CHARS: usize = 60;
 
 /// The steps that run now, and how much has been done.
-pub(super) struct Board {
+pub(crate) struct Board {
     began: Instant,
     logs: PathBuf,
     state: Mutex<State>,
@@ -34,7 +34,7 @@ struct Running {
 }
 
 impl Board {
-    pub(super) fn new(cache: &Path) -> Result<Self> {
+    pub(crate) fn new(cache: &Path) -> Result<Self> {
         let logs = cache.join("logs");
         paths::make_dir(&logs)?;
         Ok(Self { began: Instant::now(), logs, state: Mutex::default() })
@@ -51,7 +51,7 @@ impl Board {
     }
 
     /// Runs a step that needs more than one command.
-    pub(super) fn step<T>(&self, name: &str, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    pub(crate) fn step<T>(&self, name: &str, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         say!("setup: {name} ...");
         self.measured(name, Duration::ZERO, work)
     }
@@ -81,7 +81,7 @@ impl Board {
     }
 
     /// Shows the long steps' last words until everything has ended.
-    pub(super) fn report_until(&self, ended: impl Fn() -> bool) {
+    pub(crate) fn report_until(&self, ended: impl Fn() -> bool) {
         let mut reminded = Instant::now();
         while !ended() {
             sleep(exec::POLL);

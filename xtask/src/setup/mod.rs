@@ -16,7 +16,8 @@ use std::thread;
 use anyhow::{Result, anyhow};
 
 use crate::{exec, paths, stop};
-use board::Board;
+pub(crate) use apt::install;
+pub(crate) use board::Board;
 
 /// What the caller is going to do, which decides what must be there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,15 @@ pub(crate) fn run(goal: Goal, build: &[&str]) -> Result<Ready> {
     Ok(ready)
 }
 
+/// Does work whose long steps are shown, as [`run`] does.
+pub(crate) fn watched<T: Send>(board: &Board, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let worker = scope.spawn(work);
+        board.report_until(|| worker.is_finished());
+        worker.join().map_err(|_| anyhow!("failed to finish the set-up: it panicked"))?
+    })
+}
+
 /// The processor's track: compiler sources, linker, build.
 fn tool_chain(board: &Board, build: &[&str]) -> Result<()> {
     let compiler = rust::ensure_sources(board)?;
@@ -86,13 +96,13 @@ fn system(board: &Board, python: &python::Plan, packages: &[&str]) -> Result<Rea
     // Python waits for apt only where it needs a package from there.
     if python.packages().is_empty() {
         return thread::scope(|scope| {
-            let apt = scope.spawn(|| first_error(apt::install(board, packages)));
+            let apt = scope.spawn(|| first_error(install(board, packages)));
             let ready = python.ensure(board);
             apt.join().map_err(|_| anyhow!("failed to finish the set-up: apt's track panicked"))??;
             ready
         });
     }
-    apt::install(board, packages)?;
+    install(board, packages)?;
     python.ensure(board)
 }
 
