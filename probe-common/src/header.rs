@@ -56,4 +56,10 @@ kinds! {
     Closed = 14,
     /// [`crate::socket::ListenRaw`]
     Listen = 15,
+    /// [`crate::tls::PlainHead`]: a step of a handshake
+    TlsHandshake = 16,
+    /// [`crate::tls::PlainRaw`]: plain text that a TLS library returned, or none
+    TlsRead = 17,
+    /// [`crate::tls::PlainRaw`]: plain text that a TLS library took
+    TlsWrite = 18,
 }

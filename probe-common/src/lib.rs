@@ -1,6 +1,6 @@
 //! Wire types between the kernel side and the user side: plain `repr(C)` data, no logic with state.
 //!
-//! In reading order: [`header`] starts every ring record, [`process`] and [`socket`] are the rooms,
+//! In reading order: [`header`] starts every ring record, [`process`], [`socket`] and [`tls`] are the rooms,
 //! [`hist`] is the bucket arithmetic of in-kernel histograms, [`loss`] names every way an event can be
 //! lost, [`file`] names files, [`rooms`] says which rooms are on, [`kern`] carries the kernel's struct offsets down.
 #![no_std]
@@ -13,3 +13,4 @@ pub mod loss;
 pub mod process;
 pub mod rooms;
 pub mod socket;
+pub mod tls;

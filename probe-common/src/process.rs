@@ -54,8 +54,10 @@ pub struct Thread {
     pub arrival_ns: u64,
     /// When the peer had acknowledged all that was sent before this call; 0 for unknown or not yet.
     pub acked_ns: u64,
+    /// The connection from which it last read; 0 for none.
+    pub read_conn: u64,
 }
 
-// SAFETY: `repr(C)`, only integers, no padding (4+4+8*4), so every bit pattern is a value.
+// SAFETY: `repr(C)`, only integers, no padding (4+4+8*5), so every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Thread {}

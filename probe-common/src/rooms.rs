@@ -11,6 +11,8 @@ impl Rooms {
     pub const NONE: Self = Self(0);
     /// Connections and requests.
     pub const SOCKET: Self = Self(1);
+    /// Plain text of TLS libraries.
+    pub const TLS: Self = Self(1 << 10);
 
     /// Whether every room of `other` is in this set.
     #[must_use]

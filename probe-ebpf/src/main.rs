@@ -5,8 +5,9 @@
 //! | `process` | `sched_process_fork`, `sched_process_exec`, `sched_process_exit` |
 //! | `shared/fdio` | `sys_enter`, `sys_exit`: tells socket calls from the rest and hands them to the rooms |
 //! | `socket` | `inet_sock_set_state`, `tcp_probe`, `tcp_rcv_space_adjust` |
+//! | `tls` | functions of TLS libraries |
 //!
-//! All are raw tracepoints (kernel 4.17), so nothing here needs kprobes, fentry or tracefs. Each program
+//! Hooks are raw tracepoints (kernel 4.17) or functions of the target, so nothing here needs kprobes, fentry or tracefs. Each program
 //! is a thin shell around a `try_` body; an error means "not ours" or is a counted loss.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
@@ -25,6 +26,8 @@ mod process;
 mod shared;
 #[cfg(target_arch = "bpf")]
 mod socket;
+#[cfg(target_arch = "bpf")]
+mod tls;
 
 /// The helpers that read kernel memory are for GPL-compatible programs only.
 #[cfg(target_arch = "bpf")]

@@ -1,7 +1,7 @@
 //! The process room: keeps the set of traced threads, by fork, exec and exit, never by name.
 
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     helpers::{bpf_get_current_comm, bpf_ktime_get_ns},
     macros::{map, raw_tracepoint},
     maps::HashMap,
@@ -38,7 +38,7 @@ pub(crate) fn traced(tid: u32) -> Option<*mut Thread> {
 
 /// Header of a record about the current task.
 #[inline(always)]
-pub(crate) fn header(ctx: &RawTracePointContext, kind: Kind, ts_ns: u64) -> Header {
+pub(crate) fn header(ctx: &impl EbpfContext, kind: Kind, ts_ns: u64) -> Header {
     Header { ts_ns, pid: ctx.tgid(), tid: ctx.pid(), kind: kind as u32, reserved: 0 }
 }
 
@@ -59,7 +59,8 @@ fn try_fork(ctx: &RawTracePointContext) -> Option<i32> {
     if is_process && unsafe { core::ptr::read_volatile(&raw const FOLLOW_CHILDREN) } == 0 {
         return None;
     }
-    let thread = Thread { pid: child_pid, nr: 0, enter_ns: 0, sock: 0, arrival_ns: 0, acked_ns: 0 };
+    let thread =
+        Thread { pid: child_pid, nr: 0, enter_ns: 0, sock: 0, arrival_ns: 0, acked_ns: 0, read_conn: 0 };
     if THREADS.insert(child_tid, thread, 0).is_err() {
         lose(LossCause::ThreadTableFull);
     }
@@ -82,7 +83,8 @@ fn try_exec(ctx: &RawTracePointContext) -> Option<i32> {
     let old_tid: u32 = ctx.arg(1);
     traced(old_tid)?;
     if old_tid != ctx.pid() {
-        let thread = Thread { pid: ctx.tgid(), nr: 0, enter_ns: 0, sock: 0, arrival_ns: 0, acked_ns: 0 };
+        let thread =
+            Thread { pid: ctx.tgid(), nr: 0, enter_ns: 0, sock: 0, arrival_ns: 0, acked_ns: 0, read_conn: 0 };
         if THREADS.insert(ctx.pid(), thread, 0).is_err() {
             lose(LossCause::ThreadTableFull);
         }

@@ -1,9 +1,11 @@
 """Python's own http.server: blocking calls, a thread per connection.
 
-python http_server.py PORT [SECOND_PORT]: with a second port, a forked child serves it.
+python http_server.py PORT [SECOND_PORT]: with a second port, a forked child serves it. With TLS_FOLDER in the
+environment it speaks TLS, with key.pem and cert.pem from there.
 """
 
 import os
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -31,6 +33,10 @@ def main() -> None:
     if len(ports) > 1 and os.fork() == 0:
         port = ports[1]
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    if folder := os.environ.get("TLS_FOLDER"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     server.serve_forever()
 
 

@@ -7,6 +7,7 @@ mod harness;
 mod http;
 mod process;
 mod socket;
+mod tls;
 mod watch;
 
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     process::add_to(&mut suite);
     socket::add_to(&mut suite);
     http::add_to(&mut suite);
+    tls::add_to(&mut suite);
     engine::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()
 }

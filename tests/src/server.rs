@@ -10,7 +10,7 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -31,6 +31,8 @@ pub struct Uvicorn {
     pub workers: u32,
     /// The argument of `listen`.
     pub backlog: u32,
+    /// More arguments.
+    pub more: Vec<String>,
 }
 
 /// The address family of most tests.
@@ -42,7 +44,7 @@ impl Uvicorn {
     /// One worker on IPv4.
     #[must_use]
     pub const fn new(event_loop: &'static str, http: &'static str) -> Self {
-        Self { event_loop, http, host: V4, workers: 1, backlog: 2048 }
+        Self { event_loop, http, host: V4, workers: 1, backlog: 2048, more: Vec::new() }
     }
 
     /// Starts it and waits until every worker serves.
@@ -65,19 +67,53 @@ impl Uvicorn {
             .args(["--loop", self.event_loop, "--http", self.http])
             .args(["--host", &self.host.to_string(), "--port", &addr.port().to_string()])
             .args(["--workers", &self.workers.to_string(), "--backlog", &self.backlog.to_string()])
+            .args(&self.more)
             .current_dir(targets());
         Server::spawn(command, addr)
     }
+
+    /// The same behind TLS, with `key.pem` and `cert.pem` of a folder.
+    #[must_use]
+    pub fn with_tls(mut self, folder: &Path) -> Self {
+        for (option, file) in [("--ssl-keyfile", "key.pem"), ("--ssl-certfile", "cert.pem")] {
+            self.more.extend([option.to_owned(), folder.join(file).display().to_string()]);
+        }
+        self
+    }
+}
+
+/// Makes `key.pem` and `cert.pem` in a folder of its own.
+pub fn certificate() -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir().context("failed to make a folder for a certificate")?;
+    let status = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(folder.path())
+        .stderr(Stdio::null())
+        .status()
+        .context("failed to start openssl: install it (apt-get install openssl)")?;
+    ensure!(status.success(), "openssl ended with {status}");
+    Ok(folder)
 }
 
 /// Python's `http.server` with a thread for each connection; with `fork`, a child process serves a second
 /// port.
 pub fn python_http_server(fork: bool) -> Result<(Server, SocketAddr)> {
+    start_http_server(fork, None)
+}
+
+/// The same, on one port, behind TLS.
+pub fn python_https_server(certificate: &Path) -> Result<Server> {
+    start_http_server(false, Some(certificate)).map(|(server, _)| server)
+}
+
+fn start_http_server(fork: bool, certificate: Option<&Path>) -> Result<(Server, SocketAddr)> {
     let addr = free_addr(V4)?;
     let second = free_addr(V4)?;
     let mut command = Command::new(python()?);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("kernel/http_server.py"));
     command.arg(addr.port().to_string());
+    command.envs(certificate.map(|folder| ("TLS_FOLDER", folder)));
     if fork {
         command.arg(second.port().to_string());
     }
@@ -210,7 +246,7 @@ fn targets() -> PathBuf {
 }
 
 /// The Python with FastAPI and uvicorn: `PROBE_TEST_PYTHON`, else the one that the set-up made last.
-fn python() -> Result<PathBuf> {
+pub fn python() -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("PROBE_TEST_PYTHON") {
         return Ok(given.into());
     }

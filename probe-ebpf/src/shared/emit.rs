@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
 use probe_common::loss::{LossCause, N_CAUSES};
 use zerocopy::{Immutable, IntoBytes};
@@ -34,6 +34,23 @@ pub(crate) fn emit_bytes(bytes: &[u8]) {
     if EVENTS.output::<[u8]>(bytes, u64::from(BPF_RB_NO_WAKEUP)).is_err() {
         lose(LossCause::RingFull);
     }
+}
+
+/// Room for a record in the ring, to be filled in place, or a counted loss: for programs that can be preempted, where no
+/// per-CPU scratch space is safe. It must be submitted with [`submit`].
+#[inline(always)]
+pub(crate) fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
+    let entry = EVENTS.reserve::<T>(0);
+    if entry.is_none() {
+        lose(LossCause::RingFull);
+    }
+    entry
+}
+
+/// Sends a record that was filled in place.
+#[inline(always)]
+pub(crate) fn submit<T>(entry: RingBufEntry<T>) {
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
 }
 
 /// Sends a record to user space, or counts the loss.

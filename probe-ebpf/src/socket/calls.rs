@@ -76,6 +76,8 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
         conn.flags |= CONN_MODE_KNOWN | if nonblock { CONN_NONBLOCK } else { 0 };
     }
     stats::count(call, Op::Recv, stats::role_and_mode(conn.flags, flags), true);
+    // SAFETY: as above.
+    unsafe { (*call.thread).read_conn = conn.id };
     if conn.flags & CONN_SERVER == 0 {
         return None;
     }

@@ -310,9 +310,11 @@ fn target_gaps(facts: &Facts) -> Vec<Gap> {
         gaps.push(Gap {
             severity: Severity::Info,
             what: format!("a TLS library is loaded: {names}"),
-            consequence: "if the target itself serves https, its requests cannot be read".to_owned(),
-            remedy: "serve plain http behind a proxy that ends TLS, as uvicorn is usually deployed"
-                .to_owned(),
+            consequence:
+                "if the target itself serves https, its requests are seen where that is OpenSSL; else \
+                          its connections are counted as encrypted"
+                    .to_owned(),
+            remedy: "for other libraries, serve plain http behind a proxy that ends TLS".to_owned(),
         });
     }
     gaps.push(Gap {

@@ -8,6 +8,7 @@ use crate::{
     probes::{
         http, process,
         socket::{self, SocketEvent},
+        tls,
         wire::{DecodeError, kind_of},
     },
 };
@@ -15,6 +16,7 @@ use crate::{
 /// The running right half: everything behind the ring.
 #[derive(Debug)]
 pub(super) struct Pump {
+    tls: tls::Sessions,
     http: http::Decoder,
     analysis: Analysis,
     recorder: Option<record::Writer>,
@@ -27,6 +29,7 @@ pub(super) struct Pump {
 impl Pump {
     pub(super) fn new(analysis: Analysis, recorder: Option<record::Writer>) -> Self {
         Self {
+            tls: tls::Sessions::default(),
             http: http::Decoder::default(),
             analysis,
             recorder,
@@ -49,6 +52,7 @@ impl Pump {
             }
             self.hand_on();
         });
+        self.tls.drained();
         self.http.drained(&mut self.events);
         self.hand_on();
     }
@@ -82,8 +86,15 @@ impl Pump {
         self.n_undecodable
     }
 
+    /// Requests that were awaited inside a TLS library at the attach.
+    pub(super) const fn n_awaited(&self) -> u64 {
+        self.tls.n_awaited()
+    }
+
     pub(super) fn undecoded(&self) -> impl Iterator<Item = (http::Why, http::Undecoded)> {
-        self.http.undecoded()
+        let tls::Encrypted { conns, bytes } = self.tls.encrypted();
+        let encrypted = (conns > 0).then_some((http::Why::Tls, http::Undecoded { conns, bytes }));
+        self.http.undecoded().chain(encrypted)
     }
 
     fn decode(&mut self, record: &[u8]) -> Result<(), DecodeError> {
@@ -92,16 +103,24 @@ impl Pump {
             self.events.push(event);
         } else if let Some(event) = socket::decode(kind, record)? {
             match event {
-                SocketEvent::Bytes(bytes) => self.http.bytes(&bytes, &mut self.events),
+                SocketEvent::Bytes(bytes) => {
+                    self.tls.bytes(&bytes, |bytes| self.http.bytes(bytes, &mut self.events));
+                }
                 // Comes back once its last call has been seen.
-                SocketEvent::Event(Event::Closed(closed)) => self.http.closed(closed),
+                SocketEvent::Event(Event::Closed(closed)) => {
+                    self.tls.closed(&closed);
+                    self.http.closed(closed);
+                }
                 SocketEvent::Event(event) => {
                     if let Event::Accepted(accepted) = &event {
+                        self.tls.accepted(accepted);
                         self.http.accepted(accepted, &mut self.events);
                     }
                     self.events.push(event);
                 }
             }
+        } else if let Some(plain) = tls::decode(kind, record)? {
+            self.tls.plain(&plain, |bytes| self.http.bytes(bytes, &mut self.events));
         }
         Ok(())
     }

@@ -73,6 +73,13 @@ impl Begun {
         let listeners = tree.listeners_now();
         let mut blind_spots = self.blind_spots;
         blind_spots.extend(pump.undecoded().map(|(why, undecoded)| of_connections(why, undecoded)));
+        if pump.n_awaited() > 0 {
+            blind_spots.push(BlindSpot {
+                what: format!("first requests on connections inside TLS: {}", pump.n_awaited()),
+                why: "a thread awaited each of them inside the TLS library at the attach".to_owned(),
+                remedy: "attach before the load begins".to_owned(),
+            });
+        }
         if let Some(error) = &tree.diag_error {
             blind_spots.push(BlindSpot {
                 what: "connections dropped because an accept queue was full".to_owned(),
@@ -166,7 +173,7 @@ fn of_connections(why: Why, Undecoded { conns, bytes }: Undecoded) -> BlindSpot 
         Why::Upgraded => ("messages after the upgrade", "WebSocket frames are not decoded", "none yet"),
         Why::Tls => (
             "encrypted requests",
-            "the bytes are TLS records",
+            "their TLS library is not OpenSSL, or has no symbols, or was in use before the attach",
             "terminate TLS in front of the server for the test",
         ),
         Why::Http2 => ("HTTP/2 requests", "only HTTP/1.x is decoded", "let the client speak HTTP/1.1"),

@@ -8,6 +8,7 @@ pub mod http;
 pub mod path;
 pub mod process;
 pub mod socket;
+pub mod tls;
 pub mod wire;
 
 use probe_common::rooms::Rooms;
@@ -58,7 +59,7 @@ pub struct Function {
 }
 
 /// Every room, in the order in which they are attached.
-pub const PROBES: &[&Spec] = &[&process::SPEC, &FDIO, &socket::SPEC, &http::SPEC];
+pub const PROBES: &[&Spec] = &[&process::SPEC, &FDIO, &socket::SPEC, &tls::SPEC, &http::SPEC];
 
 /// The boundary between application and kernel, which several rooms share (`probe-ebpf/src/shared/fdio.rs`).
 /// Attached when one of them is on.
@@ -141,13 +142,16 @@ mod tests {
     proptest! {
         /// Any bytes at all from the ring decode to something or to an error, never to a panic.
         #[test]
-        fn records_never_panic(kind in 0u32..20, mut record in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn records_never_panic(kind in 0u32..24, mut record in prop::collection::vec(any::<u8>(), 0..300)) {
             // Most random kinds are unknown: make them known ones.
             if let Some(bytes) = record.get_mut(16..20) {
                 bytes.copy_from_slice(&kind.to_ne_bytes());
             }
             let Ok(kind) = wire::kind_of(&record) else { return Ok(()) };
             let _ = process::decode(kind, &record);
+            if let Ok(Some(plain)) = super::tls::decode(kind, &record) {
+                prop_assert!((plain.head.len() + plain.tail.len()) as u64 <= plain.bytes);
+            }
             if let Ok(Some(socket::SocketEvent::Bytes(bytes))) = socket::decode(kind, &record) {
                 prop_assert!(bytes.head.len() + bytes.tail.len() <= record.len());
             }
@@ -163,10 +167,12 @@ mod tests {
             assert_eq!(wire::kind_of(&record), Ok(*kind));
             let process = process::decode(*kind, &record).unwrap().is_some();
             let socket = socket::decode(*kind, &record).unwrap().is_some();
-            assert!(process != socket, "{kind:?}");
+            let tls = super::tls::decode(*kind, &record).unwrap().is_some();
+            assert_eq!(u32::from(process) + u32::from(socket) + u32::from(tls), 1, "{kind:?}");
             let cut = &record[..24];
             let decoded = process::decode(*kind, cut).is_ok_and(|event| event.is_some())
-                || socket::decode(*kind, cut).is_ok_and(|event| event.is_some());
+                || socket::decode(*kind, cut).is_ok_and(|event| event.is_some())
+                || super::tls::decode(*kind, cut).is_ok_and(|event| event.is_some());
             // The end of a process is its header alone.
             assert_eq!(decoded, *kind == Kind::Exit, "{kind:?}");
         }
@@ -194,7 +200,9 @@ mod tests {
         unique(hooks(every_room()).map(|(_, hook)| hook.tracepoint).collect());
         let functions = || super::functions(every_room()).map(|(_, function)| function);
         unique(functions().map(|function| function.symbol).collect());
-        let of_functions = functions().flat_map(|function| function.programs.iter().copied());
+        // One program may serve several functions, but never a tracepoint as well.
+        let of_functions: BTreeSet<_> =
+            functions().flat_map(|function| function.programs.iter().copied()).collect();
         unique(hooks(every_room()).map(|(_, hook)| hook.program).chain(of_functions).collect());
     }
 }

@@ -37,8 +37,13 @@ pub(crate) struct Ready {
 }
 
 /// Programs that the tests call, with the packages that hold them.
-const TEST_PROGRAMS: [(&str, &str); 4] =
-    [("ip", "iproute2"), ("strace", "strace"), ("tcpdump", "tcpdump"), ("wrk", "wrk")];
+const TEST_PROGRAMS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("openssl", "openssl"),
+    ("strace", "strace"),
+    ("tcpdump", "tcpdump"),
+    ("wrk", "wrk"),
+];
 
 /// Sets up what `goal` needs and runs `build` (arguments of cargo, may be empty) once the tool chain is there.
 pub(crate) fn run(goal: Goal, build: &[&str]) -> Result<Ready> {

@@ -59,7 +59,7 @@ pub fn decode(kind: Kind, record: &[u8]) -> Result<Option<SocketEvent<'_>>, Deco
                 port: port(raw.port),
             }))
         }
-        Kind::Fork | Kind::Exec | Kind::Exit => return Ok(None),
+        _ => return Ok(None),
     }))
 }
 
