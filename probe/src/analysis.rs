@@ -47,7 +47,7 @@ impl Analysis {
 
     /// Where the run stands, at this moment of `CLOCK_MONOTONIC`.
     pub fn progress(&self, now_ns: u64) -> Progress {
-        self.phases.whole().progress(now_ns)
+        self.phases.now().progress(now_ns)
     }
 
     /// Nothing more will come: judges the run.

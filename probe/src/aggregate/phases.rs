@@ -72,6 +72,11 @@ impl Phases {
         &self.whole
     }
 
+    /// The phase at hand; all of a run without phases.
+    pub fn now(&self) -> &Aggregate {
+        self.parts.last().map_or(&self.whole, |part| &part.numbers)
+    }
+
     /// The phases in their order; none in a run without.
     pub fn parts(&self) -> &[Part] {
         &self.parts

@@ -1,4 +1,4 @@
-//! The arguments of `attach` and `doctor`, and the parsers of their values.
+//! The arguments of `attach`, `run` and `doctor`, and the parsers of their values.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,17 +32,40 @@ impl TargetArgs {
 
 /// Arguments of `probe attach`.
 #[derive(Args, Clone, Debug)]
-#[command(group = clap::ArgGroup::new("target").required(true).args(["pid", "port", "cgroup"]))]
 pub struct AttachArgs {
+    /// What is watched, and how.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+    /// End after this time, e.g. 60s, 5m, 1h; otherwise at Ctrl-C or when the target exits
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+}
+
+/// Arguments of `probe run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// What is watched, and how.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+    /// What `{host}` in the load command stands for [default: http://ADDRESS:PORT of the target's first listener]
+    #[arg(long, value_name = "URL")]
+    pub host: Option<String>,
+    /// The load command, for every phase that has none of its own; {users}, {phase}, {duration}, {seconds} and {host}
+    /// are replaced
+    #[arg(last = true, value_name = "LOAD COMMAND")]
+    pub load: Vec<String>,
+}
+
+/// What is watched, and how.
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["pid", "port", "cgroup"]))]
+pub struct WatchArgs {
     /// Which processes.
     #[command(flatten)]
     pub target: TargetArgs,
     /// Objectives and routes (TOML) [default: a general table for APIs, profiles/default.toml]
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
-    /// End after this time, e.g. 60s, 5m, 1h; otherwise at Ctrl-C or when the target exits
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub duration: Option<Duration>,
     /// Directory for the results, new or empty [default: runs/<time>-<pid>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use probe_common::rooms::Rooms;
@@ -12,8 +13,8 @@ use super::outcome::{is_colour_wanted, print_report};
 use super::outdir::OutDir;
 use super::report::{PROFILE, REPORT_JSON, REPORT_TEXT};
 use super::stop::Stop;
-use super::{AttachArgs, InconclusiveAs, Outcome, Problem, Refusal};
-use crate::engine::{self, EngineConfig, Finished};
+use super::{AttachArgs, InconclusiveAs, Outcome, Problem, Refusal, WatchArgs};
+use crate::engine::{self, EngineConfig, Finished, RunPlan};
 use crate::host::{Host, Severity, prerequisites};
 use crate::probes;
 use crate::profile::{Profile, nearest};
@@ -25,6 +26,15 @@ const BYTES_PER_MIB: u32 = 1024 * 1024;
 
 /// Runs the command.
 pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
+    watch(&args.watch, args.duration, |_, _, _| Ok(None))
+}
+
+/// Watches to the end and judges. `plan` is asked once everything else has been checked.
+pub(super) fn watch(
+    args: &WatchArgs,
+    duration: Option<Duration>,
+    plan: impl FnOnce(&Profile, &[target::Root], &Path) -> Result<Option<RunPlan>, Refusal>,
+) -> anyhow::Result<Outcome> {
     // Before any thread is started; a Ctrl-C from now on is kept until the run looks.
     let stop = Stop::install().context("failed to take over `SIGINT`")?;
 
@@ -41,6 +51,7 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
         None => OutDir::create_default(first)?,
     };
 
+    let plan = plan(&profile, &roots, out.path())?;
     let profile = Arc::new(profile);
     // Before the run: should it be killed, its recording can still be judged by the same profile.
     let n_saved = save(out.path(), &[(PROFILE, &profile.text)]);
@@ -48,7 +59,8 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
         roots,
         children: !args.no_children,
         rooms,
-        duration: args.duration,
+        duration,
+        plan,
         ring_bytes: args.ring_mib * BYTES_PER_MIB,
         btf: args.btf.clone(),
         record: args.record.then(|| out.path().to_owned()),
@@ -76,13 +88,13 @@ pub fn run(args: &AttachArgs) -> anyhow::Result<Outcome> {
 }
 
 /// A profile's errors are told all at once.
-fn load_profile(args: &AttachArgs) -> Result<Profile, Refusal> {
+fn load_profile(args: &WatchArgs) -> Result<Profile, Refusal> {
     let profile = args.profile.as_deref().map_or_else(Profile::builtin, Profile::load);
     profile.map_err(|errors| Refusal::usage(errors.to_string(), "see `profiles/` for examples"))
 }
 
 /// The rooms that `--only` and `--skip` leave on.
-fn select(args: &AttachArgs) -> Result<Rooms, Refusal> {
+fn select(args: &WatchArgs) -> Result<Rooms, Refusal> {
     let names = || probes::switchable().map(|spec| spec.id);
     let rooms = probes::selection(&args.only, &args.skip).map_err(|name| {
         let hint =

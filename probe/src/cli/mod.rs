@@ -7,11 +7,12 @@ pub mod doctor;
 pub mod outcome;
 pub mod outdir;
 pub mod report;
+pub mod run;
 pub mod stop;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-pub use args::{AttachArgs, DoctorArgs, InconclusiveAs, TargetArgs};
+pub use args::{AttachArgs, DoctorArgs, InconclusiveAs, RunArgs, TargetArgs, WatchArgs};
 pub use outcome::{Outcome, Problem, Refusal};
 
 /// Sees a running server from the kernel: what each endpoint really took, and one verdict per objective.
@@ -37,6 +38,8 @@ pub struct Cli {
 pub enum Command {
     /// Watch a running process tree and judge it when the run ends
     Attach(AttachArgs),
+    /// Play the phases of a profile with their load, and judge them
+    Run(RunArgs),
     /// Make the report again from a run directory (no root needed)
     Report(report::ReportArgs),
     /// Say what can be seen on this machine, what cannot, and the remedy
@@ -59,6 +62,7 @@ impl Cli {
 pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     match &cli.command {
         Command::Attach(args) => attach::run(args),
+        Command::Run(args) => run::run(args),
         Command::Report(args) => report::run(args),
         Command::Doctor(args) => doctor::run(args),
     }
@@ -92,6 +96,9 @@ mod tests {
             ("attach --pid 1 --duration 0", false),
             ("attach --pid 1 --duration soon", false),
             ("attach --pid 1 --inconclusive maybe", false),
+            ("run --pid 1 --profile p.toml -- k6 run -u {users} s.js", true),
+            ("run --pid 1 --duration 5s -- k6", false),
+            ("run -- k6", false),
             ("doctor", true),
             ("doctor --port 8000", true),
             ("doctor --pid 1 --port 8000", false),

@@ -49,10 +49,18 @@ impl Live {
         ));
     }
 
-    pub(super) fn second(&mut self, pump: &Pump, kernel: &Kernel) {
+    pub(super) fn second(&mut self, pump: &Pump, kernel: &Kernel, phase: Option<(&str, Duration)>) {
         let line = || {
             let lost: u64 = kernel.losses().unwrap_or_default().iter().map(|(_, count)| count).sum();
-            progress_line(self.began.elapsed(), self.duration, &pump.progress(clock::monotonic_ns()), lost)
+            let progress = pump.progress(clock::monotonic_ns());
+            match phase {
+                Some((name, left)) => {
+                    let room = 80_usize.saturating_sub(name.len() + 2);
+                    let line = phase_line(left, &progress, lost);
+                    format!("{name}  {}", line.chars().take(room).collect::<String>())
+                }
+                None => progress_line(self.began.elapsed(), self.duration, &progress, lost),
+            }
         };
         if let Some(bar) = &self.bar {
             bar.set_message(line());
@@ -89,6 +97,18 @@ fn progress_line(elapsed: Duration, total: Option<Duration>, progress: &Progress
     format!(
         "{time}  {} requests  {:.0}/s  p95 {p95}  {} errors  {} aborted  {lost} lost",
         progress.requests, progress.rate_per_s, progress.errors, progress.aborted
+    )
+}
+
+/// What stands behind the phase's name.
+fn phase_line(left: Duration, progress: &Progress, lost: u64) -> String {
+    let p95 = progress.latency_p95_s.map_or_else(|| "-".to_owned(), |p95| format!("{:.1} ms", p95 * 1e3));
+    format!(
+        "{}s left  {:.0}/s  p95 {p95}  {} errors  {} aborted  {lost} lost",
+        left.as_secs(),
+        progress.rate_per_s,
+        progress.errors,
+        progress.aborted
     )
 }
 

@@ -6,6 +6,7 @@ mod health;
 mod kern;
 mod live;
 mod load;
+mod plan;
 mod pump;
 pub mod record;
 mod summary;
@@ -16,6 +17,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 pub use load::{HookResult, Kernel, LoadConfig};
+pub use plan::{RunPlan, check_command, words_of};
 use probe_common::rooms::Rooms;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -45,6 +47,8 @@ pub struct EngineConfig {
     pub rooms: Rooms,
     /// End after this time.
     pub duration: Option<Duration>,
+    /// The phases to play, when there are any.
+    pub plan: Option<RunPlan>,
     /// Size of the ring, bytes, a power of two.
     pub ring_bytes: u32,
     /// The kernel's type information.
@@ -75,6 +79,8 @@ enum Tick {
     Second,
     /// The root processes have ended.
     RootsGone,
+    /// Something in the plan of the run is due.
+    Plan(plan::Due),
     /// The run is over.
     End(EndedBy),
 }
@@ -116,6 +122,8 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     let mut live = live::Live::new(config.duration);
     live.attached(&config.roots, &tree);
 
+    let mut director = plan::Director::new(config.plan.clone());
+    pump.tell(|events| director.begin(events));
     let end_at = Instant::now() + config.duration.unwrap_or(FOREVER);
     let mut drain = interval(DRAIN_EVERY);
     drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -135,6 +143,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
                 over.context("failed to watch the target")?;
                 Tick::RootsGone
             }
+            due = director.due() => Tick::Plan(due),
         };
         match tick {
             Tick::Drain => {
@@ -146,9 +155,17 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
             Tick::Second => {
                 tree.second();
                 uprobes.look(&mut kernel, tree.pids());
-                live.second(&pump, &kernel);
+                director.second();
+                live.second(&pump, &kernel, director.now());
             }
             Tick::RootsGone => roots_gone = true,
+            Tick::Plan(due) => {
+                // What happened in the phase is counted in it.
+                pump.drain(&mut kernel, &mut tree);
+                if !pump.tell(|events| director.act(due, events)) {
+                    break EndedBy::Plan;
+                }
+            }
             Tick::End(by) => break by,
         }
         // Workers may outlive the process that started them.
@@ -159,7 +176,18 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
             }
         }
     };
+    let mut last_words = Vec::new();
+    {
+        let mut stopping = std::pin::pin!(director.stop(&mut last_words));
+        loop {
+            tokio::select! {
+                () = &mut stopping => break,
+                _ = drain.tick() => pump.drain(&mut kernel, &mut tree),
+            }
+        }
+    }
     pump.drain(&mut kernel, &mut tree);
+    pump.tell(|events| events.append(&mut last_words));
     live.end();
     let end_ns = clock::monotonic_ns();
     pump.end(end_ns);

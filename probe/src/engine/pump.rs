@@ -57,6 +57,13 @@ impl Pump {
         self.hand_on();
     }
 
+    /// Takes what is known of the run itself.
+    pub(super) fn tell<T>(&mut self, tell: impl FnOnce(&mut Vec<Event>) -> T) -> T {
+        let told = tell(&mut self.events);
+        self.hand_on();
+        told
+    }
+
     /// Nothing more will come.
     pub(super) fn end(&mut self, end_ns: u64) {
         self.http.finish(end_ns, &mut self.events);

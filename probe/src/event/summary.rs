@@ -55,6 +55,8 @@ pub enum EndedBy {
     /// `--duration` was over.
     #[default]
     Duration,
+    /// The last phase was over.
+    Plan,
     /// SIGINT or SIGTERM.
     Signal,
     /// Every traced process is gone.

@@ -91,8 +91,9 @@ mod tests {
 
     #[test]
     fn the_topmost_holders() {
-        let process =
-            |pid, ppid| (pid, Stat { pid, comm: String::new(), state: 'S', ppid, flags: 0, start_ticks: 0 });
+        let process = |pid, ppid| {
+            (pid, Stat { pid, comm: String::new(), state: 'S', ppid, flags: 0, cpu_ticks: 0, start_ticks: 0 })
+        };
         let all = BTreeMap::from([
             process(1, 0),
             process(5, 1),

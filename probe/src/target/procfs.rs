@@ -25,6 +25,8 @@ pub struct Stat {
     pub ppid: u32,
     /// `PF_*` flags.
     pub flags: u32,
+    /// CPU time so far, user and system, clock ticks.
+    pub cpu_ticks: u64,
     /// Start time, clock ticks since boot: tells a process from a later one with its number.
     pub start_ticks: u64,
 }
@@ -52,6 +54,7 @@ pub fn parse_stat(text: &str) -> Option<Stat> {
         state: fields.first()?.chars().next()?,
         ppid: fields.get(1)?.parse().ok()?,
         flags: fields.get(6)?.parse().ok()?,
+        cpu_ticks: fields.get(11)?.parse::<u64>().ok()?.saturating_add(fields.get(12)?.parse().ok()?),
         start_ticks: fields.get(19)?.parse().ok()?,
     })
 }
@@ -242,7 +245,7 @@ mod tests {
     #[test]
     fn trees_are_whole_and_without_the_dead() {
         let process = |pid, ppid, state| {
-            (pid, Stat { pid, comm: String::new(), state, ppid, flags: 0, start_ticks: 0 })
+            (pid, Stat { pid, comm: String::new(), state, ppid, flags: 0, cpu_ticks: 0, start_ticks: 0 })
         };
         let all = BTreeMap::from([
             process(1, 0, 'S'),

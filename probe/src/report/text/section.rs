@@ -24,7 +24,7 @@ const MIN_NAME_WIDTH: usize = 12;
 pub(super) fn header(report: &Report) -> String {
     let run = &report.run;
     let ended = match run.ended_by {
-        Some(EndedBy::Duration) => "",
+        Some(EndedBy::Duration | EndedBy::Plan) => "",
         Some(EndedBy::Signal) => ", ended by a signal",
         Some(EndedBy::TargetExit) => ", ended with the target",
         Some(EndedBy::Unfinished) | None => ", end not recorded",
