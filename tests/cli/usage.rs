@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     Suite,
-    bench::{end_of, probe, refused},
+    bench::{Target, end_of, probe, refused},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -15,6 +15,32 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add("usage::all_errors_of_a_profile", all_errors_of_a_profile);
     suite.add("usage::a_profile_that_is_not_there", a_profile_that_is_not_there);
     suite.add("usage::output_directories", output_directories);
+    suite.add_root("usage::plans_that_cannot_be_played", plans_that_cannot_be_played);
+}
+
+/// What a plan lacks is told before anything is attached.
+fn plans_that_cannot_be_played() -> Result<()> {
+    let target = Target::start()?;
+    let pid = target.pid().to_string();
+    let folder = tempfile::tempdir()?;
+    let profile = folder.path().join("p.toml");
+    let profile_path = profile.to_str().context("a path of ours")?;
+    let phase = "name = 'x'\n[[phase]]\nname = 'a'\nduration = '1s'\n";
+    for (text, load, words) in [
+        ("name = 'x'\n", &[][..], &["there is nothing to play", "[[phase]]"][..]),
+        (phase, &["--", "no-such-load-generator"], &["load command `no-such-load-generator`", "install it"]),
+        (
+            phase,
+            &["--", "sleep", "{users}"],
+            &["`{users}` in the load command", "phase `a`", "vars = { users"],
+        ),
+        ("name = 'x'\n[[phase]]\nname = 'a'\n", &[], &["phase `a` lacks `duration`"]),
+    ] {
+        fs::write(&profile, text)?;
+        let arguments = [&["run", "--pid", &pid, "--profile", profile_path][..], load].concat();
+        refused(&mut probe(&arguments)?, 2, words)?;
+    }
+    Ok(())
 }
 
 /// Help goes to stdout, names the exit codes, hides what is not for users, and is no error.

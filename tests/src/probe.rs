@@ -26,7 +26,7 @@ pub fn binary() -> Result<PathBuf> {
     })
 }
 
-/// A run of `probe attach`.
+/// A run of `probe attach` or `probe run`.
 #[derive(Debug)]
 pub struct Probe {
     child: Child,
@@ -58,7 +58,17 @@ impl Outcome {
 impl Probe {
     /// Attaches to a process and waits until everything is in place.
     pub fn attach(pid: u32, more: &[&str]) -> Result<Self> {
-        let mut probe = Self::begin(pid, more)?;
+        // Nothing to judge: the exit code says only whether the run itself went well.
+        Self::begin("attach", pid, "name = \"test\"\n", more)?.attached(pid)
+    }
+
+    /// Plays the phases of a profile, and waits until everything is in place.
+    pub fn play(pid: u32, profile: &str, more: &[&str]) -> Result<Self> {
+        Self::begin("run", pid, profile, more)?.attached(pid)
+    }
+
+    fn attached(self, pid: u32) -> Result<Self> {
+        let mut probe = self;
         let place = format!("attached to pid {pid}");
         let attached = wait::until("the probe's attach", wait::SOON, || {
             if probe.stderr()?.lines().any(|line| line.starts_with(&place)) {
@@ -74,13 +84,12 @@ impl Probe {
     }
 
     /// Starts it and waits for nothing.
-    fn begin(pid: u32, more: &[&str]) -> Result<Self> {
+    fn begin(command: &str, pid: u32, text: &str, more: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder for a run")?;
-        // Nothing to judge: the exit code says only whether the run itself went well.
         let profile = folder.path().join("profile.toml");
-        fs::write(&profile, "name = \"test\"\n").context("failed to write a profile")?;
+        fs::write(&profile, text).context("failed to write a profile")?;
         let child = Command::new(binary()?)
-            .args(["attach", "--pid", &pid.to_string(), "--inconclusive", "pass"])
+            .args([command, "--pid", &pid.to_string(), "--inconclusive", "pass"])
             .arg("--profile")
             .arg(profile)
             .arg("--out")

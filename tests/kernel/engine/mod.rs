@@ -1,6 +1,7 @@
 //! The run itself: that it leaves nothing behind, can be replayed, and holds out.
 
 mod detach;
+mod plan;
 mod record;
 mod scale;
 
@@ -8,6 +9,7 @@ use crate::Suite;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     detach::add_to(suite);
+    plan::add_to(suite);
     record::add_to(suite);
     scale::add_to(suite);
 }
