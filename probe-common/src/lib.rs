@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`header`] starts every ring record, [`process`], [`socket`] and [`tls`] are the rooms,
 //! [`hist`] is the bucket arithmetic of in-kernel histograms, [`loss`] names every way an event can be
-//! lost, [`file`] names files, [`rooms`] says which rooms are on, [`kern`] carries the kernel's struct offsets down.
+//! lost, [`file`] names files, [`rooms`] says which rooms are on, [`rungs`] what the kernel side has to do without, [`kern`] carries the kernel's struct offsets down.
 #![no_std]
 
 pub mod file;
@@ -12,5 +12,6 @@ pub mod kern;
 pub mod loss;
 pub mod process;
 pub mod rooms;
+pub mod rungs;
 pub mod socket;
 pub mod tls;

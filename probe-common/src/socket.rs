@@ -107,8 +107,9 @@ pub struct DataHead {
 pub struct DataRaw {
     /// The fixed part.
     pub head: DataHead,
-    /// The bytes; twice the longest capture, so that any checked offset plus any checked length fits.
-    pub bytes: [u8; 2 * RECV_CAPTURE],
+    /// The bytes; thrice the longest capture, so that any masked offset (less than one) plus any masked length (less
+    /// than two) fits.
+    pub bytes: [u8; 3 * RECV_CAPTURE],
 }
 
 /// A change of a connection's state.
@@ -232,7 +233,7 @@ const _: () = {
     assert!(size_of::<Conn>() == 48);
     assert!(size_of::<AcceptRaw>() == 48);
     assert!(size_of::<DataHead>() == 80);
-    assert!(size_of::<DataRaw>() == size_of::<DataHead>() + 2 * RECV_CAPTURE);
+    assert!(size_of::<DataRaw>() == size_of::<DataHead>() + 3 * RECV_CAPTURE);
     assert!(size_of::<ConnRaw>() == 48);
     assert!(size_of::<OpStats>() <= 32 * 1024, "the kernel's limit for a per-CPU map value");
 };

@@ -13,18 +13,42 @@ mod watch;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use probe_tests::skip::{self, Reason};
+use probe_tests::{
+    counts,
+    skip::{self, Reason},
+};
 
 /// The trials, with what stands in their way.
 struct Suite {
     obstacle: Option<Reason>,
+    /// A run on each kernel of the ladder, mostly emulated: without the trials that need a real machine.
+    ladder: bool,
+    /// Of each file only the first trial.
+    brief: bool,
+    /// The file that had its last trial added.
+    file: String,
     trials: Vec<Trial>,
 }
 
 impl Suite {
     fn add(&mut self, name: &str, run: impl FnOnce() -> anyhow::Result<()> + Send + 'static) {
-        self.trials.push(skip::trial(name, self.obstacle.as_ref(), run));
+        let file = name.rsplit_once("::").map_or(name, |(file, _)| file);
+        let is_first = self.file != file;
+        file.clone_into(&mut self.file);
+        if self.brief && !is_first {
+            return;
+        }
+        let own = name.to_owned();
+        self.trials.push(skip::trial(name, self.obstacle.as_ref(), move || {
+            counts::begin(&own);
+            run()
+        }));
     }
+}
+
+/// Whether `cargo xtask test --kernels` asks for this.
+fn asked(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value == "1")
 }
 
 /// Adds functions of a module as trials, named as in the source.
@@ -38,6 +62,14 @@ macro_rules! add {
 }
 pub(crate) use add;
 
+/// The same for trials that need a real machine: they compare times with an oracle, or need its speed.
+macro_rules! add_timed {
+    ($suite:expr, $($test:ident),+ $(,)?) => {
+        if !$suite.ladder { $crate::add!($suite, $($test),+); }
+    };
+}
+pub(crate) use add_timed;
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
@@ -45,8 +77,17 @@ fn main() -> ExitCode {
         None | Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.to_string()),
     });
-    let mut suite = Suite { obstacle, trials: Vec::new() };
-    harness::add_to(&mut suite);
+    let mut suite = Suite {
+        obstacle,
+        ladder: asked("PROBE_TEST_LADDER"),
+        brief: asked("PROBE_TEST_BRIEF"),
+        file: String::new(),
+        trials: Vec::new(),
+    };
+    if !suite.ladder {
+        // They judge the oracles of times.
+        harness::add_to(&mut suite);
+    }
     process::add_to(&mut suite);
     socket::add_to(&mut suite);
     http::add_to(&mut suite);

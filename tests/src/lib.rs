@@ -8,6 +8,7 @@
 
 pub mod capture;
 pub mod client;
+pub mod counts;
 pub mod host;
 pub mod http;
 pub mod load;

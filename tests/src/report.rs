@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::load::Sums;
+use crate::{counts, load::Sums};
 
 /// A whole report.
 #[derive(Clone, Debug)]
@@ -225,6 +225,10 @@ impl Report {
             }
         }
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        for (name, sum) in sums {
+            counts::count(&format!("{name} requests"), sum.requests);
+            counts::count(&format!("{name} bytes"), sum.sent + sum.received);
+        }
         Ok(())
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// How long anything that should happen soon may take on a machine that is busy with other things.
-pub const SOON: Duration = Duration::from_secs(20);
+/// How long anything that should happen soon may take on a machine that is emulated, or busy with other things.
+pub const SOON: Duration = Duration::from_mins(3);
 
 /// Looks until there is something to see; an error of `look` ends the wait.
 pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {

@@ -10,6 +10,7 @@ use probe_common::{
     loss::LossCause,
     process::{NR_UNKNOWN, Thread},
     rooms::Rooms,
+    rungs::Missing,
 };
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
         emit::lose,
         regs::{self, Args, nr},
         rooms::is_on,
+        rungs::is_missing,
     },
     socket,
 };
@@ -103,7 +105,17 @@ pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
 /// `raw_syscalls:sys_exit(regs, ret)`.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub(crate) fn fdio_exit(ctx: RawTracePointContext) -> i32 {
-    try_exit(&ctx).unwrap_or(0)
+    let result = try_exit(&ctx).unwrap_or(0);
+    if is_missing(Missing::ENTRY)
+        && let Some(thread) = process::traced(ctx.pid())
+    {
+        // Else what TCP told of this call would pass for the next one's.
+        // SAFETY: as in `fdio_enter`.
+        unsafe {
+            ((*thread).sock, (*thread).arrival_ns, (*thread).acked_ns) = (0, 0, 0);
+        }
+    }
+    result
 }
 
 #[inline(always)]
@@ -111,7 +123,7 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
     let thread = process::traced(ctx.pid())?;
     // SAFETY: as in `fdio_enter`; the borrow ends before the rooms get the pointer.
     let (number, enter_ns) = unsafe { ((*thread).nr, (*thread).enter_ns) };
-    if number == 0 {
+    if number == 0 && !is_missing(Missing::ENTRY) {
         return None;
     }
     // SAFETY: as above.
@@ -120,7 +132,7 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
         lose(LossCause::KernelReadFault);
         return None;
     };
-    let seen = number != NR_UNKNOWN && u64::from(number) == number_now + 1;
+    let seen = number != 0 && number != NR_UNKNOWN && u64::from(number) == number_now + 1;
     let call = Call {
         thread,
         fd: arg[0],

@@ -8,3 +8,4 @@ pub(crate) mod log;
 pub(crate) mod path;
 pub(crate) mod regs;
 pub(crate) mod rooms;
+pub(crate) mod rungs;

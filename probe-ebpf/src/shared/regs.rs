@@ -55,3 +55,37 @@ pub(crate) mod nr {
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const ACCEPT4: u64 = 288;
 }
+
+/// `user_pt_regs` begins with x0 … x30; behind it stand the first argument as it was, since x0 holds the result by now,
+/// and the number (arch/arm64/include/asm/ptrace.h).
+#[cfg(bpf_target_arch = "aarch64")]
+const X1_OFFSET: u64 = 8;
+#[cfg(bpf_target_arch = "aarch64")]
+const ORIG_X0_OFFSET: u64 = 34 * 8;
+
+/// Reads the arguments from `struct pt_regs *`.
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+pub(crate) fn args(pt_regs: u64) -> Option<Args> {
+    // SAFETY: the helper checks the address and fails instead of faulting.
+    let rest = unsafe { bpf_probe_read_kernel((pt_regs + X1_OFFSET) as *const [u64; 3]) }.ok()?;
+    // SAFETY: as above.
+    let origin = unsafe { bpf_probe_read_kernel((pt_regs + ORIG_X0_OFFSET) as *const (u64, i32)) }.ok()?;
+    Some(Args { nr: u64::from(origin.1.cast_unsigned()), arg: [origin.0, rest[0], rest[1], rest[2]] })
+}
+
+/// System-call numbers (include/uapi/asm-generic/unistd.h).
+#[cfg(bpf_target_arch = "aarch64")]
+pub(crate) mod nr {
+    pub(crate) const READ: u64 = 63;
+    pub(crate) const WRITE: u64 = 64;
+    pub(crate) const READV: u64 = 65;
+    pub(crate) const WRITEV: u64 = 66;
+    pub(crate) const SENDFILE: u64 = 71;
+    pub(crate) const ACCEPT: u64 = 202;
+    pub(crate) const SENDTO: u64 = 206;
+    pub(crate) const RECVFROM: u64 = 207;
+    pub(crate) const SENDMSG: u64 = 211;
+    pub(crate) const RECVMSG: u64 = 212;
+    pub(crate) const ACCEPT4: u64 = 242;
+}

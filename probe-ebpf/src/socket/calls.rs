@@ -3,12 +3,13 @@
 use aya_ebpf::programs::RawTracePointContext;
 use probe_common::{
     header::Kind,
+    rungs::Missing,
     socket::{
         AcceptRaw, CONN_ACCEPTED, CONN_MODE_KNOWN, CONN_NONBLOCK, CONN_SERVER, Conn, DataHead, Mode, Op, Role,
     },
 };
 
-use super::{capture, conns, stats};
+use super::{capture, conns, stats, tcp};
 use crate::{
     process,
     shared::{
@@ -16,6 +17,7 @@ use crate::{
         fdio::{Buffer, Call},
         kern::{self, Sock},
         log::log,
+        rungs::is_missing,
     },
 };
 
@@ -59,8 +61,11 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
         return None;
     }
     // SAFETY: a valid map value that only this thread writes while it is in the kernel.
-    let (sock, arrival_ns, acked_ns) =
+    let (mut sock, mut arrival_ns, mut acked_ns) =
         unsafe { ((*call.thread).sock, (*call.thread).arrival_ns, (*call.thread).acked_ns) };
+    if is_missing(Missing::READ) && call.ret > 0 {
+        (sock, arrival_ns, acked_ns) = tcp::read_from(kern::tcp_sock_of_fd(call.fd)?.sk)?;
+    }
     if sock == 0 {
         if call.ret <= 0 {
             let found = kern::tcp_sock_of_fd(call.fd)?;

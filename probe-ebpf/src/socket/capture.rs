@@ -17,6 +17,7 @@ use probe_common::{
 };
 
 use crate::shared::{
+    bounds::opaque,
     emit::{emit_bytes, lose},
     fdio::Buffer,
 };
@@ -141,13 +142,14 @@ fn end_of(vector: u64, count: u64) -> (u64, u64) {
 /// Copies `len` bytes of the application to `offset` of the record; returns how many, which is all or 0.
 #[inline(always)]
 fn copy(raw: &mut DataRaw, offset: usize, from: u64, len: usize) -> usize {
-    // The masks tell the verifier what the callers know: both are below half of the record.
+    // The masks tell the verifier what the callers know. A comparison would do on newer kernels; 5.10 forgets it when
+    // the length goes through a 32-bit argument.
     let offset = offset & (RECV_CAPTURE - 1);
-    let len = if len > RECV_CAPTURE { RECV_CAPTURE } else { len };
+    let len = opaque(len.min(RECV_CAPTURE)) & (2 * RECV_CAPTURE - 1);
     if len == 0 {
         return 0;
     }
-    // SAFETY: offset + len is at most 2 * RECV_CAPTURE - 1, the record's size; the helper checks the source.
+    // SAFETY: offset + len is at most 3 * RECV_CAPTURE - 2, within the record; the helper checks the source.
     let failed =
         unsafe { probe_read_user(raw.bytes.as_mut_ptr().add(offset).cast(), len as u32, from as *const _) };
     if failed != 0 {

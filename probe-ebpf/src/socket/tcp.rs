@@ -5,6 +5,7 @@ use aya_ebpf::{
 };
 use probe_common::{
     header::{Header, Kind},
+    rungs::Missing,
     socket::{CONN_CLOSED, CONN_RESET, CONN_SERVER, Conn, ConnRaw, ListenRaw},
 };
 
@@ -14,6 +15,7 @@ use crate::{
     shared::{
         emit::emit,
         kern::{self, tcp_state},
+        rungs::is_missing,
     },
 };
 
@@ -126,7 +128,7 @@ fn try_read(ctx: &RawTracePointContext) -> Option<i32> {
     let thread = process::traced(ctx.pid())?;
     // SAFETY: a valid map value that only this thread writes while it is in the kernel.
     let thread = unsafe { &mut *thread };
-    if thread.nr == 0 {
+    if thread.nr == 0 && !is_missing(Missing::ENTRY) {
         return None;
     }
     let sk: u64 = ctx.arg(0);
@@ -147,6 +149,19 @@ fn try_read(ctx: &RawTracePointContext) -> Option<i32> {
     }
     thread.acked_ns = acked_ns(sk, conn);
     Some(0)
+}
+
+/// What [`socket_read`] leaves for the return of a read, found out there: its socket, the arrival of its first byte, and
+/// when everything sent before was acknowledged. A segment that came in between counts as read.
+#[inline(always)]
+pub(super) fn read_from(sk: u64) -> Option<(u64, u64, u64)> {
+    // SAFETY: a valid map value; a racing segment writes other fields, or the arrival that this one takes.
+    let conn = unsafe { &mut *conns::get_or_add(sk, 0)? };
+    let arrival_ns = conn.arrival_ns;
+    if kern::receive_queue_is_empty(sk)? {
+        conn.arrival_ns = 0;
+    }
+    Some((sk, arrival_ns, acked_ns(sk, conn)))
 }
 
 /// When the peer had acknowledged everything that was sent; 0 when it has not, or when the acknowledgement was not

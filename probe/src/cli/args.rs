@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::probes::rungs;
+
 /// Where the kernel publishes its type information.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -90,6 +92,9 @@ pub struct WatchArgs {
     /// The kernel's type information
     #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, hide = true)]
     pub btf: PathBuf,
+    /// Do without these kernel programs, as where the kernel refuses them
+    #[arg(long, value_name = "PROGRAMS", value_delimiter = ',', value_parser = parse_rung, hide = true)]
+    pub force_rung: Vec<String>,
 }
 
 /// Arguments of `probe doctor`.
@@ -101,6 +106,9 @@ pub struct DoctorArgs {
     /// The kernel's type information
     #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, hide = true)]
     pub btf: PathBuf,
+    /// Do without these kernel programs, as where the kernel refuses them
+    #[arg(long, value_name = "PROGRAMS", value_delimiter = ',', value_parser = parse_rung, hide = true)]
+    pub force_rung: Vec<String>,
 }
 
 /// What `--inconclusive` maps an inconclusive verdict to.
@@ -112,6 +120,15 @@ pub enum InconclusiveAs {
     Warn,
     /// As a pass: exit code 0
     Pass,
+}
+
+/// A program that has a rung below it.
+fn parse_rung(text: &str) -> Result<String, String> {
+    if rungs::below(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    let names: Vec<&str> = rungs::FALLBACKS.iter().map(|rung| rung.program).collect();
+    Err(format!("no program that can be done without; there are {}", names.join(", ")))
 }
 
 /// Parses a time span: a number with `ms`, `s`, `m` or `h`; a bare number is seconds.

@@ -59,6 +59,7 @@ pub(super) fn watch(
         roots,
         children: !args.no_children,
         rooms,
+        without: args.force_rung.clone(),
         duration,
         plan,
         ring_bytes: args.ring_mib * BYTES_PER_MIB,

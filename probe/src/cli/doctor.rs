@@ -45,6 +45,7 @@ fn try_hooks(args: &DoctorArgs) -> anyhow::Result<Vec<HookResult>> {
         ring_bytes: RING_BYTES,
         follow_children: false,
         rooms: probes::every_room(),
+        without: &args.force_rung,
     })
 }
 
@@ -148,12 +149,17 @@ impl Page {
         for HookResult { probe, hook, result } in hooks {
             match result {
                 Ok(()) => self.fact(&format!("{probe}: {}", hook.tracepoint), hook.purpose),
-                Err(error) => self.gap(&Gap {
-                    severity: Severity::Blocks,
-                    what: format!("{probe}: {} ({}): {error}", hook.tracepoint, hook.program),
-                    consequence: format!("without it there is no knowing of {}", hook.purpose),
-                    remedy: format!("a kernel from {} on that has this tracepoint", hook.since),
-                }),
+                Err(error) => {
+                    let rung = probes::rungs::below(hook.program);
+                    let unseen = rung.map_or(hook.purpose, |rung| rung.unseen);
+                    let instead = rung.map(|rung| format!("instead, {}; ", rung.instead)).unwrap_or_default();
+                    self.gap(&Gap {
+                        severity: if rung.is_some() { Severity::Degrades } else { Severity::Blocks },
+                        what: format!("{probe}: {} ({}): {error}", hook.tracepoint, hook.program),
+                        consequence: format!("{instead}without it there is no knowing of {unseen}"),
+                        remedy: format!("a kernel from {} on that has this tracepoint", hook.since),
+                    });
+                }
             }
         }
     }

@@ -9,19 +9,24 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
-    programs::{ProgramError, ProgramFd, RawTracePoint, UProbe, uprobe::UProbeScope},
+    programs::{Program, ProgramError, ProgramFd, RawTracePoint, UProbe, uprobe::UProbeScope},
 };
 use probe_common::{
     loss::LossCause,
     process::{NR_UNKNOWN, Thread},
     rooms::Rooms,
+    rungs::Missing,
     socket::OpStats,
 };
 
 use super::kern;
 use crate::{
     event::SyscallStats,
-    probes::{self, socket},
+    probes::{
+        self,
+        rungs::{self, Fallback},
+        socket,
+    },
 };
 
 /// The kernel side, compiled by build.rs; empty when it was built with `PROBE_SKIP_EBPF=1`.
@@ -42,6 +47,17 @@ pub struct LoadConfig<'a> {
     pub follow_children: bool,
     /// The rooms that are on.
     pub rooms: Rooms,
+    /// Programs that are taken for refused, so that the rung below them is tried.
+    pub without: &'a [String],
+}
+
+/// A hook that a run does without.
+#[derive(Clone, Debug)]
+pub struct Lower {
+    /// The rung that was taken instead.
+    pub rung: &'static Fallback,
+    /// The kernel's words.
+    pub why: String,
 }
 
 /// The loaded kernel side. Dropping it detaches and frees everything.
@@ -69,13 +85,37 @@ pub struct HookResult {
     pub result: Result<(), String>,
 }
 
+/// What the verifier made of one program.
+#[derive(Debug)]
+pub struct Verified {
+    /// Its name in the object.
+    pub program: String,
+    /// Instructions that it looked at (none where the kernel does not tell, before 5.16), or what it refused.
+    pub result: Result<Option<u32>, String>,
+}
+
 impl Kernel {
+    /// Loads the object and attaches every hook of every room that is on, the process room first, so that no fork is
+    /// missed. Where a hook that has a rung below it fails, all begins anew on that rung.
+    pub fn attached(config: &LoadConfig<'_>) -> Result<(Self, Vec<Lower>)> {
+        let mut lower: Vec<Lower> = Vec::new();
+        loop {
+            let mut kernel = Self::load(config, &lower)?;
+            let found = kernel.attach(config.without, &lower)?;
+            if found.is_empty() {
+                return Ok((kernel, lower));
+            }
+            lower.extend(found);
+        }
+    }
+
     /// Loads the object. Nothing runs yet.
-    pub fn load(config: &LoadConfig<'_>) -> Result<Self> {
+    fn load(config: &LoadConfig<'_>, lower: &[Lower]) -> Result<Self> {
         let offsets = kern::offsets(config.btf)?;
         if OBJECT.is_empty() {
             bail!("failed to load the kernel side: this binary was built without it (PROBE_SKIP_EBPF)");
         }
+        let missing = lower.iter().fold(Missing::NOTHING, |all, lower| all.with(lower.rung.missing));
         let mut ebpf = EbpfLoader::new()
             // The programs have no CO-RE relocations: parsing the kernel's types again would only cost time.
             .btf(None)
@@ -83,6 +123,7 @@ impl Kernel {
             .override_global("KERN", &offsets, true)
             .override_global("FOLLOW_CHILDREN", &u8::from(config.follow_children), true)
             .override_global("ROOMS", &config.rooms, true)
+            .override_global("MISSING", &missing, true)
             .map_max_entries("EVENTS", config.ring_bytes)
             .load(OBJECT)
             .context("failed to load the kernel side; see `probe doctor`")?;
@@ -100,20 +141,32 @@ impl Kernel {
         })
     }
 
-    /// Attaches every hook of every room that is on, the process room first, so that no fork is missed.
-    pub fn attach(&mut self) -> Result<()> {
+    /// Attaches all but what is lower already; gives what must be.
+    fn attach(&mut self, without: &[String], lower: &[Lower]) -> Result<Vec<Lower>> {
+        let mut found = Vec::new();
         for (spec, hook) in probes::hooks(self.rooms) {
-            self.attach_one(hook).with_context(|| {
-                format!(
-                    "failed to attach `{}` of the {} probe to the raw tracepoint `{}`; see `probe doctor`",
-                    hook.program, spec.id, hook.tracepoint
-                )
-            })?;
+            let rung = rungs::below(hook.program);
+            if lower.iter().any(|lower| Some(lower.rung) == rung) {
+                continue;
+            }
+            match (self.attach_one(hook, without), rung) {
+                (Ok(()), _) => {}
+                (Err(error), Some(rung)) => found.push(Lower { rung, why: format!("{error:#}") }),
+                (Err(error), None) => {
+                    return Err(error.context(format!(
+                        "failed to attach `{}` of the {} probe to the raw tracepoint `{}`; see `probe doctor`",
+                        hook.program, spec.id, hook.tracepoint
+                    )));
+                }
+            }
         }
-        Ok(())
+        Ok(found)
     }
 
-    fn attach_one(&mut self, hook: &probes::Hook) -> Result<()> {
+    fn attach_one(&mut self, hook: &probes::Hook, without: &[String]) -> Result<()> {
+        if without.iter().any(|program| program == hook.program) {
+            bail!("left out by --force-rung");
+        }
         let program: &mut RawTracePoint = self
             .ebpf
             .program_mut(hook.program)
@@ -147,14 +200,38 @@ impl Kernel {
 
     /// Loads and attaches each hook on its own, and detaches them again.
     pub fn try_hooks(config: &LoadConfig<'_>) -> Result<Vec<HookResult>> {
-        let mut kernel = Self::load(config)?;
+        let mut kernel = Self::load(config, &[])?;
         Ok(probes::hooks(config.rooms)
             .map(|(spec, hook)| HookResult {
                 probe: spec.id,
                 hook,
-                result: kernel.attach_one(hook).map_err(|error| format!("{error:#}")),
+                result: kernel.attach_one(hook, config.without).map_err(|error| format!("{error:#}")),
             })
             .collect())
+    }
+
+    /// Hands every program of the object to the verifier, those included that only some targets need. None is attached.
+    pub fn verify_all(config: &LoadConfig<'_>) -> Result<Vec<Verified>> {
+        let mut kernel = Self::load(config, &[])?;
+        let verify = |program: &mut Program| -> Result<Option<u32>> {
+            let info = match program {
+                Program::RawTracePoint(program) => {
+                    program.load().map_err(verifier_says)?;
+                    program.info()?
+                }
+                Program::UProbe(program) => {
+                    program.load().map_err(verifier_says)?;
+                    program.info()?
+                }
+                other => bail!("no room loads programs of the type {:?}", other.prog_type()),
+            };
+            Ok(info.verified_instruction_count())
+        };
+        let programs = kernel.ebpf.programs_mut().map(|(name, program)| Verified {
+            program: name.to_owned(),
+            result: verify(program).map_err(|error| format!("{error:#}")),
+        });
+        Ok(programs.collect())
     }
 
     /// Traces a thread that exists already. It may be inside any system call.

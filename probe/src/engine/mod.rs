@@ -16,7 +16,7 @@ mod uprobes;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
-pub use load::{HookResult, Kernel, LoadConfig};
+pub use load::{HookResult, Kernel, LoadConfig, Verified};
 pub use plan::{RunPlan, check_command, words_of};
 use probe_common::rooms::Rooms;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -45,6 +45,8 @@ pub struct EngineConfig {
     pub children: bool,
     /// The rooms that are on.
     pub rooms: Rooms,
+    /// Programs that are not to be attached, so that the rung below them is tried.
+    pub without: Vec<String>,
     /// End after this time.
     pub duration: Option<Duration>,
     /// The phases to play, when there are any.
@@ -97,13 +99,13 @@ pub fn run(config: EngineConfig) -> Result<Finished> {
 async fn run_async(config: EngineConfig) -> Result<Finished> {
     let attach_began = clock::monotonic_ns();
     let alive = Alive::open(&config.roots);
-    let mut kernel = Kernel::load(&LoadConfig {
+    let (mut kernel, lower) = Kernel::attached(&LoadConfig {
         btf: &config.btf,
         ring_bytes: config.ring_bytes,
         follow_children: config.children,
         rooms: config.rooms,
+        without: &config.without,
     })?;
-    kernel.attach()?;
     let mut uprobes = uprobes::Uprobes::new(config.rooms);
     // Before a thread is traced, so that no call is seen without its meaning.
     uprobes.look(&mut kernel, tree::processes(&config.roots, config.children));
@@ -113,6 +115,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     let mut health = health::Health::begin();
     let attach_ns = clock::monotonic_ns().saturating_sub(attach_began);
     let mut begun = summary::Begun::now(start_ns, attach_ns, &config.roots, config.rooms);
+    begun.blind_to(summary::of_rungs(&lower));
     let recorder = config
         .record
         .as_deref()

@@ -5,7 +5,13 @@ use std::time::SystemTime;
 use anyhow::Result;
 use probe_common::rooms::Rooms;
 
-use super::{health::Cost, load::Kernel, pump::Pump, record, tree::Tree};
+use super::{
+    health::Cost,
+    load::{Kernel, Lower},
+    pump::Pump,
+    record,
+    tree::Tree,
+};
 use crate::{
     event::{BlindSpot, EndedBy, Summary},
     probes::{
@@ -135,6 +141,15 @@ fn of_rooms(rooms: Rooms) -> impl Iterator<Item = BlindSpot> {
         what: spec.summary.to_owned(),
         why: format!("the {} probe is off (`--only`, `--skip`)", spec.id),
         remedy: "leave it on".to_owned(),
+    })
+}
+
+/// What the kernel, this one or this time, leaves to be done without.
+pub(super) fn of_rungs(lower: &[Lower]) -> impl Iterator<Item = BlindSpot> {
+    lower.iter().map(|Lower { rung, why }| BlindSpot {
+        what: rung.unseen.to_owned(),
+        why: format!("the kernel takes no program `{}` ({why}); instead, {}", rung.program, rung.instead),
+        remedy: "see `probe doctor`".to_owned(),
     })
 }
 

@@ -7,6 +7,7 @@ pub mod bytes;
 pub mod http;
 pub mod path;
 pub mod process;
+pub mod rungs;
 pub mod socket;
 pub mod tls;
 pub mod wire;

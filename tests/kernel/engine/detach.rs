@@ -13,7 +13,7 @@ use probe_tests::{
 };
 
 use crate::{
-    Suite, add,
+    Suite, add, add_timed,
     watch::{finish, mix},
 };
 
@@ -25,8 +25,8 @@ pub(crate) fn add_to(suite: &mut Suite) {
         after_a_kill,
         after_its_duration,
         target_that_exits,
-        interrupt_under_load,
     );
+    add_timed!(suite, interrupt_under_load);
 }
 
 /// What stays while the probe runs and must be gone after it.

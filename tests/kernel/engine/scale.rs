@@ -9,12 +9,12 @@ use probe_tests::{
 };
 
 use crate::{
-    Suite, add,
+    Suite, add_timed,
     watch::{finish, mix, say},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, thousands_of_connections);
+    add_timed!(suite, thousands_of_connections);
 }
 
 /// 500 idle connections, half of them older than the attach, and 2 000 short ones at full speed: counts

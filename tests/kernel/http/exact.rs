@@ -9,12 +9,16 @@ use probe_tests::{
 };
 
 use crate::{
-    Suite, add,
+    Suite, add, add_timed,
     watch::{agrees_with_wire, captured, exact, mix, say},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, highest_rate);
+    add!(suite, every_request_is_counted);
+    add_timed!(suite, highest_rate);
+    if suite.ladder {
+        return;
+    }
     for event_loop in ["asyncio", "uvloop"] {
         for http in ["h11", "httptools"] {
             for host in [V4, V6] {
@@ -25,6 +29,18 @@ pub(crate) fn add_to(suite: &mut Suite) {
             }
         }
     }
+}
+
+/// Requests, statuses and bytes of each endpoint are exactly the client's, on kept connections and fresh ones, with
+/// the two kinds of event loop and parser, on IPv4 and IPv6.
+fn every_request_is_counted() -> Result<()> {
+    for (event_loop, http, host) in [("asyncio", "h11", V6), ("uvloop", "httptools", V4)] {
+        let server = Uvicorn { host, ..Uvicorn::new(event_loop, http) }.start()?;
+        let load = Load::fast(server.addr(), 8, 400, mix());
+        exact(&server, &load)?;
+        exact(&server, &load.fresh())?;
+    }
+    Ok(())
 }
 
 /// With nothing else on the machine's cores but server, client and probe, on one worker and on two: exact

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: every test of the repository, and one closing line that adds them all up.
 
+mod ladder;
 mod summary;
+mod table;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -14,7 +16,10 @@ use crate::{exec, paths};
 use summary::Summary;
 
 /// What `--help` says about this command's options.
-pub(crate) const OPTIONS: &str = "      --filter TEXT    only tests whose name contains TEXT\n";
+pub(crate) const OPTIONS: &str = "      --filter TEXT    only tests whose name contains TEXT\n      \
+     --kernels        the kernel tests on each kernel of the ladder (see vm), and on the host\n      \
+     --on NAMES       only on these: 5.10, 6.1, 6.12, 7, host\n      \
+     --brief          of each file of tests only the first\n";
 
 /// The kernel tests run the program itself, which must be up to date.
 const BUILD: [&str; 5] = ["build", "--package", "probe", "--package", "probe-tests"];
@@ -27,14 +32,22 @@ const PYTEST_NOTHING_COLLECTED: i32 = 5;
 /// Gives whether all passed. The closing line then stands last, alone, also where an error is to be reported.
 pub(crate) fn run(args: &mut lexopt::Parser) -> Result<bool> {
     use lexopt::prelude::*;
-    let mut filter = None;
+    let mut options = ladder::Options::default();
+    let mut on_kernels = false;
     while let Some(arg) = args.next()? {
         match arg {
-            Long("filter") => filter = Some(args.value()?.string()?),
+            Long("filter") => options.filter = Some(args.value()?.string()?),
+            Long("kernels") => on_kernels = true,
+            Long("on") => options.on = args.value()?.string()?.split(',').map(str::to_owned).collect(),
+            Long("brief") => options.is_brief = true,
             _ => return Err(arg.unexpected().into()),
         }
     }
     exec::authenticate("to run the tests that load programs into the kernel")?;
+    if on_kernels {
+        return closing(ladder::run(&options)?);
+    }
+    let filter = options.filter;
     let ready = setup::run(Goal::Tests, &BUILD)?;
 
     let mut total = Summary::default();
@@ -43,6 +56,10 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Result<bool> {
     if paths::root().join(PIPELINE_TESTS).is_dir() {
         total += group("sample pipeline", &mut pipeline(&ready, filter.as_deref()))?;
     }
+    closing(total)
+}
+
+fn closing(total: Summary) -> Result<bool> {
     if total.passed + total.failed == 0 {
         bail!("failed to find a test to run\nthe filter fits none");
     }

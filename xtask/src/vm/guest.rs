@@ -19,7 +19,7 @@ const PASSED_PREFIXES: [&str; 4] = ["PROBE_", "RUST", "CARGO_HOME", "CARGO_TERM"
 const MAX_FILES: u32 = 65_536;
 
 /// The archive for a command that runs in `dir`.
-pub(super) fn archive(kernel: &Kernel, dir: &Path, command: &[String]) -> Result<Vec<u8>> {
+pub(crate) fn archive(kernel: &Kernel, dir: &Path, command: &[String]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for dir in ["bin", "dev", "guest", "host", "job", "layer", "modules", "proc"] {
         archive.directory(dir);

@@ -18,7 +18,10 @@ use anyhow::{Context, Result, bail};
 use crate::setup::{self, Board, Goal};
 use crate::{exec, paths};
 
-pub(crate) use fetch::cache;
+pub(crate) use catalog::{LINES, Line};
+pub(crate) use fetch::{Kernel, cache};
+pub(crate) use guest::archive;
+pub(crate) use machine::{Size, run as boot};
 
 /// What `--help` says about this command's options.
 pub(crate) const OPTIONS: &str = "      --kernel NAME    5.10, 6.1, 6.12, 7 (needed; the newest of that line)\n      \
@@ -30,8 +33,8 @@ pub(crate) const OPTIONS: &str = "      --kernel NAME    5.10, 6.1, 6.12, 7 (nee
 
 /// What a call asks for.
 pub(crate) struct Options {
-    line: catalog::Line,
-    size: machine::Size,
+    line: Line,
+    size: Size,
     is_as_is: bool,
     command: Vec<String>,
 }
@@ -46,7 +49,7 @@ impl Options {
     pub(crate) fn parse(args: &mut lexopt::Parser) -> Result<Self> {
         use lexopt::prelude::*;
         let (mut line, mut is_as_is, mut command) = (None, false, Vec::new());
-        let mut size = machine::Size { cpus: 2, memory_mib: 2048, limit: Duration::from_mins(10) };
+        let mut size = Size { cpus: 2, memory_mib: 2048, limit: Duration::from_mins(10) };
         while let Some(arg) = args.next()? {
             match arg {
                 Long("kernel") => line = Some(catalog::find(&args.value()?.string()?)?),
@@ -79,13 +82,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     let kernel = kernel(options.line)?;
     let dir = std::env::current_dir().context("failed to find the current directory")?;
-    let archive = guest::archive(&kernel, &dir, &options.command)?;
-    let code = machine::run(&kernel, &archive, &options.size, std::io::stdout(), std::io::stderr())?;
+    let archive = archive(&kernel, &dir, &options.command)?;
+    let code = boot(&kernel, &archive, &options.size, std::io::stdout(), std::io::stderr())?;
     Ok(ExitCode::from(code))
 }
 
 /// A kernel with all that is needed to boot it.
-fn kernel(line: catalog::Line) -> Result<fetch::Kernel> {
+pub(crate) fn kernel(line: Line) -> Result<Kernel> {
     let board = Board::new(&paths::make_cache()?)?;
     let mut packages: Vec<&str> = PROGRAMS
         .iter()

@@ -1,0 +1,32 @@
+//! What the kernel side has to do without. User space writes it into the object's read-only data before the load: the
+//! code of the rung that is not taken is not even loaded.
+
+/// Hooks that other programs must make up for.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing(pub u32);
+
+impl Missing {
+    /// Nothing is missing.
+    pub const NOTHING: Self = Self(0);
+    /// No program runs at the entry of a system call.
+    pub const ENTRY: Self = Self(1);
+    /// No program runs inside a read of a TCP socket.
+    pub const READ: Self = Self(1 << 1);
+
+    /// Whether all of `other` is missing.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+// SAFETY: `repr(transparent)` over `u32`.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Missing {}

@@ -1,0 +1,76 @@
+//! Hooks that a run can do without. Where the kernel has no such hook, or refuses its program, the run goes on one rung
+//! lower, and says so; without any other hook it does not begin.
+
+use probe_common::rungs::Missing;
+
+/// The rung below a hook.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// The program of the hook.
+    pub program: &'static str,
+    /// What is done instead.
+    pub instead: &'static str,
+    /// What is not seen, or not as well.
+    pub unseen: &'static str,
+    /// What the kernel side must know of it.
+    pub missing: Missing,
+}
+
+/// Every hook that has a rung below it.
+pub const FALLBACKS: &[Fallback] = &[
+    Fallback {
+        program: "process_fork",
+        instead: "only the threads that exist at the attach are watched",
+        unseen: "threads and processes that are created during the run",
+        missing: Missing::NOTHING,
+    },
+    Fallback {
+        program: "process_exec",
+        instead: "a process is followed by its number alone",
+        unseen: "programs that are started by another thread than the first of their process",
+        missing: Missing::NOTHING,
+    },
+    Fallback {
+        program: "fdio_enter",
+        instead: "system calls are known from their return alone",
+        unseen: "durations of system calls",
+        missing: Missing::ENTRY,
+    },
+    Fallback {
+        program: "socket_segment",
+        instead: "a connection's first request is timed from its handshake, the others are counted only",
+        unseen: "the arrival of requests, so the latency of most, and the delivery of responses",
+        missing: Missing::NOTHING,
+    },
+    Fallback {
+        program: "socket_read",
+        instead: "the connection is looked up when the read returns",
+        unseen: "arrivals while a read is under way: such a request may seem younger than it is",
+        missing: Missing::READ,
+    },
+];
+
+/// The rung below a program, if there is one.
+pub fn below(program: &str) -> Option<&'static Fallback> {
+    FALLBACKS.iter().find(|fallback| fallback.program == program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probes::{every_room, hooks};
+
+    /// A rung belongs to a hook that there is, and to one only.
+    #[test]
+    fn every_rung_has_its_hook() {
+        for (at, fallback) in FALLBACKS.iter().enumerate() {
+            let program = fallback.program;
+            assert_eq!(
+                hooks(every_room()).filter(|(_, hook)| hook.program == program).count(),
+                1,
+                "{program}"
+            );
+            assert!(FALLBACKS[..at].iter().all(|other| other.program != program), "{program}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What a run on every kernel is shown as: the table of the README, and the measurements beside the programs' bounds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::ladder::{Column, Ending};
+use crate::paths;
+use crate::say::say;
+
+const README: &str = "README.md";
+const BUDGETS: &str = "tests/budgets.json";
+/// The generated part of the README lies between these.
+const BEGIN: &str = "<!-- kernels: written by `cargo xtask test --kernels` -->\n";
+const END: &str = "<!-- end of kernels -->\n";
+
+/// Shows the table; after a whole run it also replaces the one of the README and the measurements.
+pub(super) fn show(columns: &[Column], is_whole: bool) -> Result<()> {
+    let table = table(columns);
+    say!("\n{table}");
+    if !is_whole {
+        return Ok(());
+    }
+    edit(README, |text| replaced(text, &table))?;
+    edit(BUDGETS, |text| measured(text, columns))?;
+    say!("test: wrote the table of {README} and the measurements of {BUDGETS}");
+    Ok(())
+}
+
+/// One row for each file of tests, one for the programs, one for the largest of them.
+fn table(columns: &[Column]) -> String {
+    let heads = columns.iter().map(|column| {
+        let version = column.release.split(['-', '+']).next().unwrap_or_default();
+        if column.is_host { format!("{version} (host)") } else { version.to_owned() }
+    });
+    let mut text = row("tests", heads);
+    text += &row("---", columns.iter().map(|_| "---".to_owned()));
+    let files: BTreeSet<&str> =
+        columns.iter().flat_map(|column| column.trials.keys()).map(|t| file(t)).collect();
+    for file in files {
+        text += &row(&format!("`{file}`"), columns.iter().map(|column| cell(column, file)));
+    }
+    let n_counts = columns.iter().map(|column| column.counts.len().to_string());
+    text += &row("exact counts, the same on all", n_counts);
+    text += &row("programs accepted", columns.iter().map(|column| column.verified.len().to_string()));
+    let largest = columns.iter().map(|column| {
+        let largest = column.verified.iter().filter_map(|(name, n)| n.map(|n| (n, name))).max();
+        largest.map_or("not told".to_owned(), |(n, name)| format!("`{name}` {n}"))
+    });
+    text += &row("most instructions to verify", largest);
+    text
+}
+
+fn row(head: &str, cells: impl Iterator<Item = String>) -> String {
+    cells.fold(format!("| {head} |"), |row, cell| row + " " + &cell + " |") + "\n"
+}
+
+/// The file of a trial: its path without the function.
+fn file(trial: &str) -> &str {
+    trial.rsplit_once("::").map_or(trial, |(file, _)| file)
+}
+
+/// How a file's trials ended on one kernel; those that did not pass by name.
+fn cell(column: &Column, wanted: &str) -> String {
+    let of_file = || column.trials.iter().filter(|(trial, _)| file(trial) == wanted);
+    let all = of_file().count();
+    let passed = of_file().filter(|(_, ending)| **ending == Ending::Passed).count();
+    if all == 0 {
+        return "–".to_owned();
+    }
+    let mut cell = passed.to_string();
+    for (word, kind) in [("failed", Ending::Failed), ("missing", Ending::Skipped)] {
+        let names: Vec<&str> = of_file()
+            .filter(|(_, ending)| **ending == kind)
+            .map(|(trial, _)| trial.rsplit("::").next().unwrap_or_default())
+            .collect();
+        if !names.is_empty() {
+            let _ = write!(cell, ", {word}: {}", names.join(" "));
+        }
+    }
+    cell
+}
+
+fn edit(file: &str, change: impl FnOnce(&str) -> Result<String>) -> Result<()> {
+    let path = paths::root().join(file);
+    let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{file}`"))?;
+    fs::write(&path, change(&text)?).with_context(|| format!("failed to write `{file}`"))
+}
+
+fn replaced(text: &str, table: &str) -> Result<String> {
+    let (before, rest) = text.split_once(BEGIN).context("failed to find where the table begins")?;
+    let (_, after) = rest.split_once(END).context("failed to find where the table ends")?;
+    Ok(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
+}
+
+/// The programs' file with what was measured now.
+fn measured(text: &str, columns: &[Column]) -> Result<String> {
+    let mut budgets: serde_json::Value = serde_json::from_str(text).context("failed to parse it")?;
+    let measured: BTreeMap<&str, &BTreeMap<String, Option<u64>>> =
+        columns.iter().map(|column| (column.release.as_str(), &column.verified)).collect();
+    budgets["measured"] = serde_json::json!(measured);
+    let text = serde_json::to_string_pretty(&budgets).context("failed to write it")?;
+    Ok(text + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_names_what_is_missing() {
+        let mut column = Column { release: "6.1.0-50-amd64".to_owned(), ..Column::default() };
+        for (trial, ending) in
+            [("net::a", Ending::Passed), ("net::b", Ending::Skipped), ("http::x::c", Ending::Failed)]
+        {
+            column.trials.insert(trial.to_owned(), ending);
+        }
+        column.verified.insert("p".to_owned(), Some(7));
+        let table = table(&[column]);
+        for line in
+            ["| tests | 6.1.0 |", "| `net` | 1, missing: b |", "| `http::x` | 0, failed: c |", "| `p` 7 |"]
+        {
+            assert!(table.contains(line), "{line} in\n{table}");
+        }
+    }
+
+    #[test]
+    fn only_the_generated_part_is_replaced() {
+        let text = format!("a\n{BEGIN}old\n{END}b\n");
+        assert_eq!(replaced(&text, "new\n").unwrap(), format!("a\n{BEGIN}\nnew\n\n{END}b\n"));
+        assert!(replaced("a\n", "new\n").is_err());
+    }
+}
