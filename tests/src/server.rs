@@ -63,7 +63,16 @@ impl Uvicorn {
         command
             .args(["-c", "read -r go && exec \"$@\"", "sh"])
             .arg(python()?)
-            .args(["-m", "uvicorn", "hello.app:app", "--no-access-log", "--timeout-keep-alive", "120"])
+            .args([
+                "-m",
+                "uvicorn",
+                "hello.app:app",
+                "--no-access-log",
+                "--timeout-keep-alive",
+                "120",
+                "--timeout-worker-healthcheck",
+                "120",
+            ])
             .args(["--loop", self.event_loop, "--http", self.http])
             .args(["--host", &self.host.to_string(), "--port", &addr.port().to_string()])
             .args(["--workers", &self.workers.to_string(), "--backlog", &self.backlog.to_string()])

@@ -2,6 +2,7 @@
 
 mod bench;
 mod clean;
+mod cross;
 mod demo;
 mod exec;
 mod lint;
@@ -29,6 +30,7 @@ enum Command {
     Lint,
     Tidy,
     Deny,
+    Cross,
     Clean(clean::Scope),
 }
 
@@ -43,6 +45,7 @@ fn help() -> String {
          \x20 lint    rustfmt, clippy for both sides, tidy\n\
          \x20 tidy    the house rules that a program can check\n\
          \x20 deny    licences and known holes of the dependencies (needs cargo-deny)\n\
+         \x20 cross   check that both sides compile for arm64 (needs rustup)\n\
          \x20 clean   remove what setup keeps in the cache directory\n{}",
         demo::OPTIONS,
         test::OPTIONS,
@@ -83,6 +86,7 @@ fn run() -> Result<ExitCode> {
         Command::Lint => lint::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => lint::deny(),
+        Command::Cross => cross::run(),
         Command::Clean(scope) => clean::run(scope),
     }?;
     Ok(ExitCode::SUCCESS)
@@ -104,6 +108,7 @@ fn parse(args: &mut lexopt::Parser) -> Result<Option<Command>> {
         "lint" => Command::Lint,
         "tidy" => Command::Tidy,
         "deny" => Command::Deny,
+        "cross" => Command::Cross,
         "clean" => return Ok(Some(Command::Clean(clean::Scope::parse(args)?))),
         "help" => return Ok(None),
         _ => bail!("failed to find the command `{name}`\n\n{}", help()),

@@ -10,12 +10,12 @@ use probe_tests::{
 };
 
 use crate::{
-    Suite, add,
+    Suite, add_timed,
     watch::{agrees, finish, until_blocked},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, kept_connections_wait_in_the_receive_queue, fresh_connections_wait_in_the_accept_queue);
+    add_timed!(suite, kept_connections_wait_in_the_receive_queue, fresh_connections_wait_in_the_accept_queue);
 }
 
 const BLOCK_S: f64 = 0.5;

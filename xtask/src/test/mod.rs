@@ -19,7 +19,8 @@ use summary::Summary;
 pub(crate) const OPTIONS: &str = "      --filter TEXT    only tests whose name contains TEXT\n      \
      --kernels        the kernel tests on each kernel of the ladder (see vm), and on the host\n      \
      --on NAMES       only on these: 5.10, 6.1, 6.12, 7, host\n      \
-     --brief          of each file of tests only the first\n";
+     --brief          of each file of tests only the first\n      \
+     --write          write the table of the README, also after a part\n";
 
 /// The kernel tests run the program itself, which must be up to date.
 const BUILD: [&str; 5] = ["build", "--package", "probe", "--package", "probe-tests"];
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Result<bool> {
             Long("kernels") => on_kernels = true,
             Long("on") => options.on = args.value()?.string()?.split(',').map(str::to_owned).collect(),
             Long("brief") => options.is_brief = true,
+            Long("write") => options.writes = true,
             _ => return Err(arg.unexpected().into()),
         }
     }

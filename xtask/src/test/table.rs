@@ -16,11 +16,11 @@ const BUDGETS: &str = "tests/budgets.json";
 const BEGIN: &str = "<!-- kernels: written by `cargo xtask test --kernels` -->\n";
 const END: &str = "<!-- end of kernels -->\n";
 
-/// Shows the table; after a whole run it also replaces the one of the README and the measurements.
-pub(super) fn show(columns: &[Column], is_whole: bool) -> Result<()> {
+/// Shows the table; it may also replace the one of the README and the measurements.
+pub(super) fn show(columns: &[Column], writes: bool) -> Result<()> {
     let table = table(columns);
     say!("\n{table}");
-    if !is_whole {
+    if !writes {
         return Ok(());
     }
     edit(README, |text| replaced(text, &table))?;
