@@ -109,6 +109,12 @@ impl Probe {
         self.child.id()
     }
 
+    /// The run's directory.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
     /// Its log so far.
     pub fn stderr(&self) -> Result<String> {
         fs::read_to_string(self.folder.path().join("stderr")).context("failed to read the probe's log")

@@ -39,7 +39,7 @@ const METHODS: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OP
 pub(super) type EndpointIndex = usize;
 
 /// The endpoints of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct EndpointTable {
     routes: Node,
     names: Vec<String>,
@@ -127,7 +127,7 @@ impl EndpointTable {
 }
 
 /// A tree of the routes' segments: literal text is tried before a parameter, both before the rest of a path.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Node {
     literals: FxHashMap<String, Self>,
     parameter: Option<Box<Self>>,
@@ -136,7 +136,7 @@ struct Node {
 }
 
 /// A route that ends at a node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Leaf {
     method: Option<String>,
     path: String,

@@ -25,7 +25,7 @@ use endpoint::EndpointTable;
 use progress::RecentRate;
 
 /// All numbers of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Aggregate {
     table: EndpointTable,
     endpoints: Vec<EndpointStats>,

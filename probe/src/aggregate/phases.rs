@@ -12,11 +12,16 @@ use crate::profile::Profile;
 /// Marks come from outside: more phases than this are counted with the last.
 const MAX_PARTS: usize = 64;
 
+/// The phase before the first, in a run that began without.
+const BEFORE: &str = "run";
+
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Phases {
     profile: Arc<Profile>,
     whole: Aggregate,
+    /// Something was counted.
+    is_touched: bool,
     parts: Vec<Part>,
 }
 
@@ -38,13 +43,23 @@ pub struct Part {
 impl Phases {
     /// A run without phases, as long as none begins.
     pub fn new(profile: Arc<Profile>) -> Self {
-        Self { whole: Aggregate::new(&profile), parts: Vec::new(), profile }
+        Self { whole: Aggregate::new(&profile), is_touched: false, parts: Vec::new(), profile }
     }
 
     /// A phase begins.
     pub fn begin(&mut self, phase: &event::Phase) {
         if self.parts.len() == MAX_PARTS {
             return;
+        }
+        if self.parts.is_empty() && self.is_touched {
+            // What came before the first mark is a phase as well.
+            self.parts.push(Part {
+                name: BEFORE.to_owned(),
+                start_ns: 0,
+                judged: true,
+                condition: None,
+                numbers: self.whole.clone(),
+            });
         }
         let same = self.parts.iter().filter(|part| part.name == phase.name).count();
         let name = if same == 0 { phase.name.clone() } else { format!("{} ({})", phase.name, same + 1) };
@@ -59,6 +74,7 @@ impl Phases {
 
     /// Counts what became known by an event of this moment.
     pub fn add(&mut self, finding: &Finding, ts_ns: u64) {
+        self.is_touched = true;
         self.whole.add(finding);
         // Events come nearly in order: mostly it is the last.
         let part = self.parts.iter_mut().rev().find(|part| part.start_ns <= ts_ns);
@@ -107,7 +123,7 @@ mod tests {
         assert_eq!(count(phases.whole()), 6);
         let parts: Vec<_> =
             phases.parts().iter().map(|part| (part.name.as_str(), count(&part.numbers))).collect();
-        assert_eq!(parts, [("a", 2), ("b", 1), ("a (2)", 1)]);
+        assert_eq!(parts, [("run", 2), ("a", 2), ("b", 1), ("a (2)", 1)]);
     }
 
     #[test]

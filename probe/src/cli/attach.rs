@@ -64,7 +64,8 @@ pub(super) fn watch(
         plan,
         ring_bytes: args.ring_mib * BYTES_PER_MIB,
         btf: args.btf.clone(),
-        record: args.record.then(|| out.path().to_owned()),
+        out: out.path().to_owned(),
+        record: args.record,
         profile: Arc::clone(&profile),
         stop,
     });

@@ -4,6 +4,7 @@
 pub mod args;
 pub mod attach;
 pub mod doctor;
+pub mod mark;
 pub mod outcome;
 pub mod outdir;
 pub mod report;
@@ -40,6 +41,8 @@ pub enum Command {
     Attach(AttachArgs),
     /// Play the phases of a profile with their load, and judge them
     Run(RunArgs),
+    /// Begin a phase in a run that is under way
+    Mark(mark::MarkArgs),
     /// Make the report again from a run directory (no root needed)
     Report(report::ReportArgs),
     /// Say what can be seen on this machine, what cannot, and the remedy
@@ -63,6 +66,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
     match &cli.command {
         Command::Attach(args) => attach::run(args),
         Command::Run(args) => run::run(args),
+        Command::Mark(args) => mark::run(args),
         Command::Report(args) => report::run(args),
         Command::Doctor(args) => doctor::run(args),
     }

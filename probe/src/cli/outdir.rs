@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::Refusal;
 
 /// Where runs go that name no directory.
-const DEFAULT_PARENT: &str = "runs";
+pub(super) const DEFAULT_PARENT: &str = "runs";
 /// Directories of one second and one target that are tried.
 const DEFAULT_TRIES: u32 = 100;
 

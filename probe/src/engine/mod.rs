@@ -6,6 +6,7 @@ mod health;
 mod kern;
 mod live;
 mod load;
+mod mark;
 mod plan;
 mod pump;
 pub mod record;
@@ -17,6 +18,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 pub use load::{HookResult, Kernel, LoadConfig, Verified};
+pub use mark::{SOCKET as MARK_SOCKET, mark};
 pub use plan::{RunPlan, check_command, words_of};
 use probe_common::rooms::Rooms;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -24,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::{
     analysis::Analysis,
     cli::stop::Stop,
-    event::EndedBy,
+    event::{EndedBy, Event},
     profile::Profile,
     report::Report,
     target::{Alive, Root},
@@ -55,8 +57,10 @@ pub struct EngineConfig {
     pub ring_bytes: u32,
     /// The kernel's type information.
     pub btf: PathBuf,
-    /// Directory for the recording, when there is to be one.
-    pub record: Option<PathBuf>,
+    /// The run's directory.
+    pub out: PathBuf,
+    /// Keep the decoded events there.
+    pub record: bool,
     /// Routes and objectives.
     pub profile: Arc<Profile>,
     /// Says when the user wants the end.
@@ -73,7 +77,7 @@ pub struct Finished {
 }
 
 /// Everything that can wake the run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Tick {
     /// Drain the ring.
     Drain,
@@ -81,6 +85,8 @@ enum Tick {
     Second,
     /// The root processes have ended.
     RootsGone,
+    /// A phase began from outside.
+    Mark(Event),
     /// Something in the plan of the run is due.
     Plan(plan::Due),
     /// The run is over.
@@ -118,13 +124,14 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     begun.blind_to(summary::of_rungs(&lower));
     let recorder = config
         .record
-        .as_deref()
+        .then_some(config.out.as_path())
         .map(|directory| record::Writer::create(directory, &begun.header))
         .transpose()?;
     let mut pump = pump::Pump::new(Analysis::new(Arc::clone(&config.profile)), recorder);
     let mut live = live::Live::new(config.duration);
     live.attached(&config.roots, &tree);
 
+    let marks = mark::Marks::listen(&config.out);
     let mut director = plan::Director::new(config.plan.clone());
     pump.tell(|events| director.begin(events));
     let end_at = Instant::now() + config.duration.unwrap_or(FOREVER);
@@ -147,6 +154,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
                 Tick::RootsGone
             }
             due = director.due() => Tick::Plan(due),
+            mark = marks.next() => Tick::Mark(mark),
         };
         match tick {
             Tick::Drain => {
@@ -162,6 +170,10 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
                 live.second(&pump, &kernel, director.now());
             }
             Tick::RootsGone => roots_gone = true,
+            Tick::Mark(mark) => {
+                pump.drain(&mut kernel, &mut tree);
+                pump.tell(|events| events.push(mark));
+            }
             Tick::Plan(due) => {
                 // What happened in the phase is counted in it.
                 pump.drain(&mut kernel, &mut tree);
@@ -180,15 +192,8 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
         }
     };
     let mut last_words = Vec::new();
-    {
-        let mut stopping = std::pin::pin!(director.stop(&mut last_words));
-        loop {
-            tokio::select! {
-                () = &mut stopping => break,
-                _ = drain.tick() => pump.drain(&mut kernel, &mut tree),
-            }
-        }
-    }
+    let stopping = director.stop(&mut last_words);
+    draining(stopping, &mut drain, || pump.drain(&mut kernel, &mut tree)).await;
     pump.drain(&mut kernel, &mut tree);
     pump.tell(|events| events.append(&mut last_words));
     live.end();
@@ -200,4 +205,15 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     // From here on nothing of ours is in the kernel any more.
     drop(kernel);
     Ok(pump.finish(&summary))
+}
+
+/// Waits for something without leaving the ring to itself.
+async fn draining(what: impl Future<Output = ()>, drain: &mut tokio::time::Interval, mut each: impl FnMut()) {
+    let mut what = std::pin::pin!(what);
+    loop {
+        tokio::select! {
+            () = &mut what => return,
+            _ = drain.tick() => each(),
+        }
+    }
 }

@@ -1,16 +1,19 @@
 //! Runs with phases: each with exactly the requests of its own load, and no load left behind.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use probe_tests::{
+    client::{Conn, Request},
     host,
-    probe::{Outcome, Probe},
+    probe::{Outcome, Probe, binary},
     server::{Server, Uvicorn, python},
     wait,
 };
 use serde_json::Value;
 
-use crate::{Suite, add};
+use crate::{Suite, add, watch::finish};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     add!(
@@ -20,6 +23,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
         load_that_overruns,
         interrupt_ends_the_load,
         killed_probe_takes_its_load_along,
+        marks_begin_phases,
     );
 }
 
@@ -161,4 +165,38 @@ fn killed_probe_takes_its_load_along() -> Result<()> {
     probe.signal(Signal::SIGKILL)?;
     probe.wait_for_end(wait::SOON).context("a killed probe")?;
     is_gone(load)
+}
+
+/// A mark begins a phase: what was answered before it stays where it was.
+fn marks_begin_phases() -> Result<()> {
+    let server = server()?;
+    let probe = Probe::attach(server.pid(), &[])?;
+    let mut conn = Conn::open(server.addr())?;
+    for (name, n) in [("", 3), ("first", 5), ("second one", 7)] {
+        if !name.is_empty() {
+            let run = probe.run_dir();
+            let marked = Command::new(binary()?).args(["mark", name, "--run"]).arg(&run).status()?;
+            ensure!(marked.success(), "mark `{name}`: {marked}");
+            wait::until("the mark", wait::SOON, || Ok(probe.stderr()?.contains(name).then_some(())))?;
+        }
+        for _ in 0..n {
+            conn.exchange(&Request::get("/hello"))?;
+        }
+    }
+    let run = probe.run_dir();
+    let outcome = finish(probe, &server)?;
+    let endpoints: Vec<Value> = outcome.report.at("/endpoints")?;
+    let counts: Vec<_> =
+        endpoints.iter().map(|found| (found["phase"].as_str(), found["requests"].as_u64())).collect();
+    ensure!(
+        counts == [(Some("run"), Some(3)), (Some("first"), Some(5)), (Some("second one"), Some(7))],
+        "{counts:?}"
+    );
+    ensure!(!run.join("mark.sock").exists());
+    let late = Command::new(binary()?).args(["mark", "late", "--run"]).arg(&run).output()?;
+    ensure!(
+        late.status.code() == Some(2)
+            && String::from_utf8_lossy(&late.stderr).contains("no run is under way")
+    );
+    Ok(())
 }
