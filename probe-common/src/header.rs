@@ -62,4 +62,14 @@ kinds! {
     TlsRead = 17,
     /// [`crate::tls::PlainRaw`]: plain text that a TLS library took
     TlsWrite = 18,
+    /// [`crate::file_io::OpenRaw`]
+    FileOpen = 40,
+    /// [`crate::file_io::CallRaw`]
+    FileCall = 41,
+    /// [`crate::file_io::CloseRaw`]
+    FileClose = 42,
+    /// [`crate::file_io::NameRaw`]
+    FileName = 43,
+    /// [`crate::file_io::MarkerRaw`]
+    Marker = 44,
 }

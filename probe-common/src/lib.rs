@@ -1,11 +1,13 @@
 //! Wire types between the kernel side and the user side: plain `repr(C)` data, no logic with state.
 //!
-//! In reading order: [`header`] starts every ring record, [`process`], [`socket`] and [`tls`] are the rooms,
+//! In reading order: [`header`] starts every ring record, [`process`], [`socket`], [`tls`] and [`file_io`] are the
+//! rooms,
 //! [`hist`] is the bucket arithmetic of in-kernel histograms, [`loss`] names every way an event can be
 //! lost, [`file`] names files, [`rooms`] says which rooms are on, [`rungs`] what the kernel side has to do without, [`kern`] carries the kernel's struct offsets down.
 #![no_std]
 
 pub mod file;
+pub mod file_io;
 pub mod header;
 pub mod hist;
 pub mod kern;

@@ -25,6 +25,10 @@ causes! {
     RingFull => "ring_full",
     /// The connection table was full: a connection is not followed.
     ConnTableFull => "connection_table_full",
+    /// A program that another one hands on to was not there.
+    ProgramMissing => "program_missing",
+    /// The table of open files was full: a file is not followed.
+    FileTableFull => "file_table_full",
     /// The thread table was full: a thread is not followed.
     ThreadTableFull => "thread_table_full",
     /// Bytes of the application could not be read (page not resident).

@@ -56,8 +56,12 @@ pub struct Thread {
     pub acked_ns: u64,
     /// The connection from which it last read; 0 for none.
     pub read_conn: u64,
+    /// `struct file` that a close in flight closes; 0 for none.
+    pub closing: u64,
+    /// Time in calls on regular files so far, nanoseconds.
+    pub io_ns: u64,
 }
 
-// SAFETY: `repr(C)`, only integers, no padding (4+4+8*5), so every bit pattern is a value.
+// SAFETY: `repr(C)`, only integers, no padding (4+4+8*7), so every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Thread {}

@@ -13,6 +13,8 @@ impl Rooms {
     pub const SOCKET: Self = Self(1);
     /// Plain text of TLS libraries.
     pub const TLS: Self = Self(1 << 10);
+    /// Regular files, and what their names say of stages.
+    pub const FILE_IO: Self = Self(1 << 3);
 
     /// Whether every room of `other` is in this set.
     #[must_use]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `process` | `sched_process_fork`, `sched_process_exec`, `sched_process_exit` |
 //! | `shared/fdio` | `sys_enter`, `sys_exit`: tells socket calls from the rest and hands them to the rooms |
+//! | `file_io` | none: `fdio` hands it the calls on regular files |
 //! | `socket` | `inet_sock_set_state`, `tcp_probe`, `tcp_rcv_space_adjust` |
 //! | `tls` | functions of TLS libraries |
 //!
@@ -20,6 +21,8 @@
     )
 )]
 
+#[cfg(target_arch = "bpf")]
+mod file_io;
 #[cfg(target_arch = "bpf")]
 mod process;
 #[cfg(target_arch = "bpf")]

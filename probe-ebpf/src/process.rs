@@ -59,8 +59,7 @@ fn try_fork(ctx: &RawTracePointContext) -> Option<i32> {
     if is_process && unsafe { core::ptr::read_volatile(&raw const FOLLOW_CHILDREN) } == 0 {
         return None;
     }
-    let thread =
-        Thread { pid: child_pid, nr: 0, enter_ns: 0, sock: 0, arrival_ns: 0, acked_ns: 0, read_conn: 0 };
+    let thread = Thread { pid: child_pid, ..Thread::default() };
     if THREADS.insert(child_tid, thread, 0).is_err() {
         lose(LossCause::ThreadTableFull);
     }
@@ -83,8 +82,7 @@ fn try_exec(ctx: &RawTracePointContext) -> Option<i32> {
     let old_tid: u32 = ctx.arg(1);
     traced(old_tid)?;
     if old_tid != ctx.pid() {
-        let thread =
-            Thread { pid: ctx.tgid(), nr: 0, enter_ns: 0, sock: 0, arrival_ns: 0, acked_ns: 0, read_conn: 0 };
+        let thread = Thread { pid: ctx.tgid(), ..Thread::default() };
         if THREADS.insert(ctx.pid(), thread, 0).is_err() {
             lose(LossCause::ThreadTableFull);
         }

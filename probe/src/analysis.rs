@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::aggregate::{Phases, Progress};
+use crate::correlate::stage::StageTracker;
 use crate::correlate::{Correlator, Finding};
 use crate::event::{Event, Load, Summary};
 use crate::profile::Profile;
@@ -16,6 +17,7 @@ const MAX_LOADS: usize = 100;
 pub struct Analysis {
     profile: Arc<Profile>,
     correlator: Correlator,
+    stages: StageTracker,
     phases: Phases,
     loads: Vec<Load>,
     /// Between correlation and aggregation; kept for its memory.
@@ -27,6 +29,7 @@ impl Analysis {
     pub fn new(profile: Arc<Profile>) -> Self {
         Self {
             correlator: Correlator::default(),
+            stages: StageTracker::new(Arc::clone(&profile)),
             phases: Phases::new(Arc::clone(&profile)),
             loads: Vec::new(),
             profile,
@@ -42,6 +45,7 @@ impl Analysis {
             _ => {}
         }
         self.correlator.event(event, &mut self.findings);
+        self.stages.event(event, &mut self.findings);
         self.aggregate_findings(event.ts_ns());
     }
 
@@ -53,13 +57,14 @@ impl Analysis {
     /// Nothing more will come: judges the run.
     pub fn finish(mut self, summary: &Summary) -> Report {
         self.correlator.finish(summary.end_ns, &mut self.findings);
+        self.stages.finish(&mut self.findings);
         self.aggregate_findings(summary.end_ns);
         report::build(summary, &self.profile, &self.phases, &self.loads)
     }
 
     fn aggregate_findings(&mut self, ts_ns: u64) {
         for finding in self.findings.drain(..) {
-            self.phases.add(&finding, ts_ns);
+            self.phases.add(&finding, finding.ts_ns().unwrap_or(ts_ns));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! cores are part of what is measured.
 
 mod engine;
+mod file_io;
 mod harness;
 mod http;
 mod process;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
     socket::add_to(&mut suite);
     http::add_to(&mut suite);
     tls::add_to(&mut suite);
+    file_io::add_to(&mut suite);
     engine::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()
 }

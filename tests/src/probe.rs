@@ -59,7 +59,12 @@ impl Probe {
     /// Attaches to a process and waits until everything is in place.
     pub fn attach(pid: u32, more: &[&str]) -> Result<Self> {
         // Nothing to judge: the exit code says only whether the run itself went well.
-        Self::begin("attach", pid, "name = \"test\"\n", more)?.attached(pid)
+        Self::attach_with(pid, "name = \"test\"\n", more)
+    }
+
+    /// The same with a profile's text.
+    pub fn attach_with(pid: u32, profile: &str, more: &[&str]) -> Result<Self> {
+        Self::begin("attach", pid, profile, more)?.attached(pid)
     }
 
     /// Plays the phases of a profile, and waits until everything is in place.

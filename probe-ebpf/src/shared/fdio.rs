@@ -14,9 +14,10 @@ use probe_common::{
 };
 
 use crate::{
-    process,
+    file_io, process,
     shared::{
         emit::lose,
+        kern,
         regs::{self, Args, nr},
         rooms::is_on,
         rungs::is_missing,
@@ -36,6 +37,28 @@ pub(crate) struct Call {
     pub(crate) enter_ns: u64,
     /// Now, nanoseconds.
     pub(crate) ts_ns: u64,
+}
+
+impl Call {
+    /// Time from entry to now, nanoseconds; 0 when the entry was not seen.
+    #[inline(always)]
+    pub(crate) fn took_ns(&self) -> u64 {
+        if self.enter_ns == 0 || self.ts_ns < self.enter_ns { 0 } else { self.ts_ns - self.enter_ns }
+    }
+
+    /// Adds this call to the thread's time in calls on files.
+    #[inline(always)]
+    pub(crate) fn add_io(&self) {
+        // SAFETY: a valid map value that only this thread writes while it is in the kernel.
+        unsafe { (*self.thread).io_ns += self.took_ns() };
+    }
+
+    /// The thread's time in calls on files so far, nanoseconds.
+    #[inline(always)]
+    pub(crate) fn io_ns(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*self.thread).io_ns }
+    }
 }
 
 /// Where a call's bytes lie in the application's memory.
@@ -61,7 +84,7 @@ enum Moves {
 /// Whether any room that is on wants this call.
 #[inline(always)]
 fn is_watched(number: u64) -> bool {
-    is_on(Rooms::SOCKET) && is_socket_call(number)
+    is_on(Rooms::SOCKET) && is_socket_call(number) || is_on(Rooms::FILE_IO) && file_io::is_file_call(number)
 }
 
 #[inline(always)]
@@ -96,6 +119,9 @@ pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
         thread.sock = 0;
         thread.arrival_ns = 0;
         thread.acked_ns = 0;
+        if is_on(Rooms::FILE_IO) && number == nr::CLOSE {
+            thread.closing = regs::args(ctx.arg(0)).map_or(0, |args| file_io::closing(args.arg[0]));
+        }
         // SAFETY: a helper without arguments.
         thread.enter_ns = unsafe { bpf_ktime_get_ns() };
     }
@@ -141,8 +167,42 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
         // SAFETY: a helper without arguments.
         ts_ns: unsafe { bpf_ktime_get_ns() },
     };
+    if is_on(Rooms::SOCKET) && is_socket_call(number_now) {
+        let is_done = socket_call(ctx, &call, number_now, &arg);
+        if is_done {
+            return Some(0);
+        }
+    }
+    if is_on(Rooms::FILE_IO) && file_io::is_file_call(number_now) {
+        // SAFETY: as above.
+        unsafe { (*thread).enter_ns = call.enter_ns };
+        file_io::hand_on(ctx);
+    }
+    None
+}
+
+/// The call that a program which was handed on to is about.
+#[inline(always)]
+pub(crate) fn handed_on(ctx: &RawTracePointContext) -> Option<(Call, Args)> {
+    let thread = process::traced(ctx.pid())?;
+    let args = regs::args(ctx.arg(0))?;
+    let call = Call {
+        thread,
+        fd: args.arg[0],
+        ret: ctx.arg(1),
+        // SAFETY: as in `fdio_enter`.
+        enter_ns: unsafe { (*thread).enter_ns },
+        // SAFETY: a helper without arguments.
+        ts_ns: unsafe { bpf_ktime_get_ns() },
+    };
+    Some((call, args))
+}
+
+/// Hands a call to the socket room; false when what it is about is no TCP socket.
+#[inline(always)]
+fn socket_call(ctx: &RawTracePointContext, call: &Call, number: u64, arg: &[u64; 5]) -> bool {
     // Decided first, handled once: each handler below stands in the program a single time.
-    let (moves, buffer, flags) = match number_now {
+    let (moves, buffer, flags) = match number {
         nr::READ => (Moves::In, Buffer::Flat(arg[1]), 0),
         nr::RECVFROM => (Moves::In, Buffer::Flat(arg[1]), arg[3]),
         nr::READV => (Moves::In, Buffer::Iovecs(arg[1], arg[2]), 0),
@@ -152,11 +212,21 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
         nr::WRITEV => (Moves::Out, Buffer::Iovecs(arg[1], arg[2]), 0),
         nr::SENDMSG => (Moves::Out, Buffer::Message(arg[1]), arg[2]),
         nr::SENDFILE => (Moves::Out, Buffer::Elsewhere, 0),
-        nr::ACCEPT | nr::ACCEPT4 => return socket::accept(ctx, &call),
-        _ => return None,
+        _ => {
+            socket::accept(ctx, call);
+            return true;
+        }
     };
     match moves {
-        Moves::In => socket::recv(ctx, &call, buffer, flags),
-        Moves::Out => socket::send(ctx, &call, buffer, flags),
+        Moves::In => {
+            socket::recv(ctx, call, buffer, flags);
+            // SAFETY: as in `fdio_enter`.
+            unsafe { (*call.thread).sock != 0 }
+        }
+        Moves::Out => {
+            let Some(sock) = kern::tcp_sock_of_fd(call.fd) else { return false };
+            socket::send(ctx, call, sock, buffer, flags);
+            true
+        }
     }
 }

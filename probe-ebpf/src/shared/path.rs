@@ -3,7 +3,6 @@
 //! The kernel has a helper for this, but not for programs of raw tracepoints. User space puts the mount point in front
 //! (see `probe/src/target/mounts.rs`); the walk itself needs no path of the application's, so relative names,
 //! directory descriptors, chdir, chroot and renamed directories are all the same to it.
-#![expect(dead_code, reason = "asked by rooms that follow files")]
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use probe_common::file::{MAX_COMPONENTS, NAME_BYTES, NAMES_START_BELOW, PATH_CUT, PATH_DETACHED, PathRaw};

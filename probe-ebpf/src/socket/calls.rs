@@ -93,8 +93,13 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
 
 /// write, writev, sendto, sendmsg, sendfile.
 #[inline(always)]
-pub(crate) fn send(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flags: u64) -> Option<i32> {
-    let sock = kern::tcp_sock_of_fd(call.fd)?;
+pub(crate) fn send(
+    ctx: &RawTracePointContext,
+    call: &Call,
+    sock: Sock,
+    buffer: Buffer,
+    flags: u64,
+) -> Option<i32> {
     if call.ret <= 0 {
         stats::count(call, Op::Send, stats::role_and_mode(flags_of(sock)?, flags), true);
         return None;

@@ -7,6 +7,7 @@ mod endpoint;
 mod evidence;
 mod phases;
 mod progress;
+mod stage;
 mod stats;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use endpoint::{MAX_FOLDED, OTHER};
 pub use evidence::{Evidence, Subject};
 pub use phases::{Part, Phases};
 pub use progress::Progress;
+pub use stage::{CheckpointStats, PipelineStats, StageStats, StageTable};
 pub use stats::{EndpointStats, ListenerStats};
 
 use crate::correlate::{Exchange, Finding};
@@ -31,6 +33,7 @@ pub struct Aggregate {
     endpoints: Vec<EndpointStats>,
     overall: EndpointStats,
     listeners: BTreeMap<u16, ListenerStats>,
+    stages: StageTable,
     recent: RecentRate,
 }
 
@@ -42,6 +45,7 @@ impl Aggregate {
             endpoints: Vec::new(),
             overall: EndpointStats::default(),
             listeners: BTreeMap::new(),
+            stages: StageTable::new(profile),
             recent: RecentRate::default(),
         }
     }
@@ -58,6 +62,10 @@ impl Aggregate {
                 self.endpoint(method, path).delivery.record(*delivery_ns);
                 self.overall.delivery.record(*delivery_ns);
             }
+            Finding::Stage(run) => self.stages.add_run(run),
+            Finding::Checkpoint(write) => self.stages.add_checkpoint(write),
+            Finding::Document(end) => self.stages.add_document(end),
+            Finding::Stages { order, near, dropped } => self.stages.end(order, near, *dropped),
         }
     }
 
@@ -94,12 +102,22 @@ impl Aggregate {
     pub fn subjects(&self, kind: Kind) -> Vec<(&str, &dyn Subject)> {
         match kind {
             Kind::Endpoint => self.endpoints().into_iter().map(|(name, stats)| (name, stats as _)).collect(),
+            Kind::Stage => {
+                self.stages.stages().into_iter().map(|(name, _, stats)| (name, stats as _)).collect()
+            }
+            Kind::Pipeline => self.stages.pipeline_subject().into_iter().collect(),
+            Kind::Checkpoint => self.stages.named_checkpoints(),
         }
     }
 
     /// What was accepted, by port.
     pub const fn listeners(&self) -> &BTreeMap<u16, ListenerStats> {
         &self.listeners
+    }
+
+    /// Stages, checkpoints and documents.
+    pub const fn stages(&self) -> &StageTable {
+        &self.stages
     }
 
     /// How many distinct endpoints are counted together as [`OTHER`]; [`MAX_FOLDED`] means that many or more.

@@ -76,6 +76,11 @@ impl Phases {
     pub fn add(&mut self, finding: &Finding, ts_ns: u64) {
         self.is_touched = true;
         self.whole.add(finding);
+        if let Finding::Stages { .. } = finding {
+            // About all of them.
+            self.parts.iter_mut().for_each(|part| part.numbers.add(finding));
+            return;
+        }
         // Events come nearly in order: mostly it is the last.
         let part = self.parts.iter_mut().rev().find(|part| part.start_ns <= ts_ns);
         if let Some(part) = part {

@@ -1,8 +1,10 @@
 //! From events to what they mean: pure, no I/O, no clocks of its own.
 
 mod request;
+pub mod stage;
 
 pub use request::Correlator;
+use stage::{CheckpointWrite, DocEnd, StageRun};
 
 /// One request with its response, or what there was of them: the unit that is counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,4 +80,31 @@ pub enum Finding {
         /// Last byte sent to last byte acknowledged.
         delivery_ns: u64,
     },
+    /// A stage of a document ended.
+    Stage(Box<StageRun>),
+    /// A checkpoint file was written.
+    Checkpoint(Box<CheckpointWrite>),
+    /// The run ended with this document.
+    Document(DocEnd),
+    /// The run ended: what is known of all stages together.
+    Stages {
+        /// Their names in their order, with their numbers.
+        order: Vec<(String, Option<u32>)>,
+        /// Names of files that no rule matched, where no rule matched anything.
+        near: Vec<String>,
+        /// Documents that were too many to follow.
+        dropped: u64,
+    },
+}
+
+impl Finding {
+    /// When it happened, where it may be long before it was found.
+    pub const fn ts_ns(&self) -> Option<u64> {
+        match self {
+            Self::Stage(run) => Some(run.end_ns),
+            Self::Checkpoint(write) => Some(write.file.ts_ns),
+            Self::Document(end) => Some(end.since_ns),
+            _ => None,
+        }
+    }
 }

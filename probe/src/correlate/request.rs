@@ -31,12 +31,7 @@ impl Correlator {
             Event::Request(request) => self.request(request, out),
             Event::Response(response) => self.response(response, out),
             Event::Closed(closed) => self.closed(closed, out),
-            Event::Fork(_)
-            | Event::Exec(_)
-            | Event::Exit(_)
-            | Event::Listen(_)
-            | Event::Phase(_)
-            | Event::Load(_) => {}
+            _ => {}
         }
     }
 

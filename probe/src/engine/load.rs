@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{Program, ProgramError, ProgramFd, RawTracePoint, UProbe, uprobe::UProbeScope},
 };
 use probe_common::{
@@ -19,7 +19,7 @@ use probe_common::{
     socket::OpStats,
 };
 
-use super::kern;
+use super::{files::FileMaps, kern};
 use crate::{
     event::SyscallStats,
     probes::{
@@ -71,6 +71,9 @@ pub struct Kernel {
     ports: Array<MapData, u64>,
     losses: PerCpuArray<MapData, u64>,
     op_stats: PerCpuArray<MapData, OpStats>,
+    files: Option<FileMaps>,
+    /// Keeps the programs that others hand on to.
+    tails: ProgramArray<MapData>,
     rooms: Rooms,
 }
 
@@ -136,6 +139,8 @@ impl Kernel {
             ports: take(&mut ebpf, "LISTEN_PORTS")?,
             losses: take(&mut ebpf, "LOSS")?,
             op_stats: take(&mut ebpf, "OP_STATS")?,
+            tails: take(&mut ebpf, "FILE_IO_TAILS")?,
+            files: Some(FileMaps::take(&mut ebpf)?),
             rooms: config.rooms,
             ebpf,
         })
@@ -144,6 +149,7 @@ impl Kernel {
     /// Attaches all but what is lower already; gives what must be.
     fn attach(&mut self, without: &[String], lower: &[Lower]) -> Result<Vec<Lower>> {
         let mut found = Vec::new();
+        self.load_tails()?;
         for (spec, hook) in probes::hooks(self.rooms) {
             let rung = rungs::below(hook.program);
             if lower.iter().any(|lower| Some(lower.rung) == rung) {
@@ -161,6 +167,17 @@ impl Kernel {
             }
         }
         Ok(found)
+    }
+
+    /// Loads the programs that others hand on to, before those are attached.
+    fn load_tails(&mut self) -> Result<()> {
+        for tail in probes::tails(self.rooms) {
+            let program: &mut RawTracePoint =
+                self.ebpf.program_mut(tail).context("the object has no such program")?.try_into()?;
+            program.load().map_err(verifier_says).with_context(|| format!("failed to load `{tail}`"))?;
+            self.tails.set(0, program.fd()?, 0).with_context(|| format!("failed to hand on to `{tail}`"))?;
+        }
+        Ok(())
     }
 
     fn attach_one(&mut self, hook: &probes::Hook, without: &[String]) -> Result<()> {
@@ -288,6 +305,11 @@ impl Kernel {
         Ok(losses)
     }
 
+    /// The tables of files, once: whoever drains the ring needs them meanwhile.
+    pub(super) fn take_files(&mut self) -> Result<FileMaps> {
+        self.files.take().context("failed to take the tables of files: somebody has them")
+    }
+
     /// The call statistics so far.
     pub fn syscalls(&self) -> Result<Vec<SyscallStats>> {
         socket::summarize(|index| self.op_stats.get(&index, 0).map(|cpus| cpus.to_vec()))
@@ -301,7 +323,10 @@ impl Kernel {
 }
 
 /// Takes a map out of the object under its type.
-fn take<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M> {
+pub(super) fn take<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
+    ebpf: &mut Ebpf,
+    name: &str,
+) -> Result<M> {
     let map = ebpf.take_map(name).ok_or_else(|| anyhow!("the kernel object has no map `{name}`"))?;
     M::try_from(map).with_context(|| format!("failed to open the kernel map `{name}`"))
 }

@@ -2,6 +2,8 @@
 //! and the analysis.
 
 mod clock;
+mod disks;
+mod files;
 mod health;
 mod kern;
 mod live;
@@ -24,7 +26,6 @@ use probe_common::rooms::Rooms;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::{
-    analysis::Analysis,
     cli::stop::Stop,
     event::{EndedBy, Event},
     profile::Profile,
@@ -127,7 +128,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
         .then_some(config.out.as_path())
         .map(|directory| record::Writer::create(directory, &begun.header))
         .transpose()?;
-    let mut pump = pump::Pump::new(Analysis::new(Arc::clone(&config.profile)), recorder);
+    let mut pump = pump::Pump::new(Arc::clone(&config.profile), kernel.take_files()?, recorder);
     let mut live = live::Live::new(config.duration);
     live.attached(&config.roots, &tree);
 

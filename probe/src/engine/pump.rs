@@ -1,23 +1,29 @@
 //! From the ring to the analysis: decode, tap for the recording, hand on.
 
-use super::{Finished, load::Kernel, record, tree::Tree};
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::{Finished, files::FileMaps, load::Kernel, record, tree::Tree};
 use crate::{
     aggregate::Progress,
     analysis::Analysis,
-    event::{Event, Summary},
+    event::{Event, Exit, FileStats, Summary},
     probes::{
-        http, process,
+        file_io, http, process,
         socket::{self, SocketEvent},
         tls,
         wire::{DecodeError, kind_of},
     },
+    profile::Profile,
 };
 
 /// The running right half: everything behind the ring.
-#[derive(Debug)]
 pub(super) struct Pump {
     tls: tls::Sessions,
     http: http::Decoder,
+    files: file_io::Files,
+    file_maps: FileMaps,
     analysis: Analysis,
     recorder: Option<record::Writer>,
     /// Between decoding and analysis; kept for its memory.
@@ -27,11 +33,13 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(analysis: Analysis, recorder: Option<record::Writer>) -> Self {
+    pub(super) fn new(profile: Arc<Profile>, file_maps: FileMaps, recorder: Option<record::Writer>) -> Self {
         Self {
             tls: tls::Sessions::default(),
             http: http::Decoder::default(),
-            analysis,
+            files: file_io::Files::new(Arc::clone(&profile)),
+            file_maps,
+            analysis: Analysis::new(profile),
             recorder,
             events: Vec::new(),
             n_records: 0,
@@ -67,6 +75,7 @@ impl Pump {
     /// Nothing more will come.
     pub(super) fn end(&mut self, end_ns: u64) {
         self.http.finish(end_ns, &mut self.events);
+        self.files.finish(end_ns, &self.file_maps, &mut self.events);
         self.hand_on();
     }
 
@@ -104,10 +113,25 @@ impl Pump {
         self.http.undecoded().chain(encrypted)
     }
 
+    /// Statistics of the calls on files.
+    pub(super) fn file_stats(&self) -> Result<Vec<FileStats>> {
+        self.file_maps.stats(self.files.counted())
+    }
+
+    /// Devices on which files were written.
+    pub(super) fn devices(&self) -> impl Iterator<Item = u32> {
+        self.files.devices()
+    }
+
     fn decode(&mut self, record: &[u8]) -> Result<(), DecodeError> {
         let kind = kind_of(record)?;
         if let Some(event) = process::decode(kind, record)? {
+            if let Event::Exit(Exit { pid, ts_ns }) = event {
+                self.files.ended(pid, ts_ns, &self.file_maps, &mut self.events);
+            }
             self.events.push(event);
+        } else if let Some(event) = file_io::decode(kind, record)? {
+            self.files.event(event, &mut self.file_maps, &mut self.events);
         } else if let Some(event) = socket::decode(kind, record)? {
             match event {
                 SocketEvent::Bytes(bytes) => {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use probe_common::rooms::Rooms;
 
 use super::{
+    disks,
     health::Cost,
     load::{Kernel, Lower},
     pump::Pump,
@@ -27,6 +28,7 @@ pub(super) struct Begun {
     /// Names the run.
     pub(super) header: record::Header,
     attach_ns: u64,
+    disks: disks::Disks,
     blind_spots: Vec<BlindSpot>,
 }
 
@@ -48,6 +50,7 @@ impl Begun {
                 ..record::Header::default()
             },
             attach_ns,
+            disks: disks::Disks::now(),
             blind_spots: of_rooms(rooms).chain(of_target(&facts)).collect(),
         }
     }
@@ -120,6 +123,8 @@ impl Begun {
                 .sum(),
             listeners,
             syscalls: kernel.syscalls()?,
+            files: pump.file_stats()?,
+            disks: disks::Disks::now().since(&self.disks, pump.devices()),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! [`crate::aggregate`], [`crate::slo`], [`crate::report`]) runs on a recording exactly as it ran live.
 //! All times are `CLOCK_MONOTONIC` nanoseconds.
 
+mod file;
 mod http;
 mod phase;
 mod process;
@@ -11,10 +12,11 @@ mod summary;
 
 use serde::{Deserialize, Serialize};
 
+pub use file::{FileRead, FileRemoved, FileWritten, Marker, Placed, SlowCall};
 pub use http::{Accepted, Closed, Ending, Listen, Request, Response};
 pub use phase::{Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
-pub use summary::{BlindSpot, EndedBy, Listener, Summary, SyscallStats};
+pub use summary::{BlindSpot, DiskStats, EndedBy, FileStats, Listener, Summary, SyscallStats};
 
 /// A connection of this run; never reused.
 pub type ConnId = u64;
@@ -43,6 +45,16 @@ pub enum Event {
     Phase(Phase),
     /// A load command ended.
     Load(Load),
+    /// A file was written and closed, or came to another name.
+    FileWritten(FileWritten),
+    /// A checkpoint or an upload was opened for reading.
+    FileRead(FileRead),
+    /// A checkpoint or an upload was deleted.
+    FileRemoved(FileRemoved),
+    /// A call on a file took long.
+    SlowCall(SlowCall),
+    /// The application named one of its stages.
+    Marker(Marker),
 }
 
 impl Event {
@@ -59,6 +71,11 @@ impl Event {
             Self::Closed(closed) => closed.ts_ns,
             Self::Phase(phase) => phase.ts_ns,
             Self::Load(load) => load.ts_ns,
+            Self::FileWritten(file) => file.ts_ns,
+            Self::FileRead(read) => read.ts_ns,
+            Self::FileRemoved(removed) => removed.ts_ns,
+            Self::SlowCall(call) => call.ts_ns,
+            Self::Marker(marker) => marker.ts_ns,
         }
     }
 }

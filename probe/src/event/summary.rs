@@ -46,6 +46,12 @@ pub struct Summary {
     pub listeners: Vec<Listener>,
     /// Statistics of the socket calls, from the kernel's histograms.
     pub syscalls: Vec<SyscallStats>,
+    /// Statistics of the calls on files.
+    #[serde(default)]
+    pub files: Vec<FileStats>,
+    /// What the block devices did on which the tree wrote files.
+    #[serde(default)]
+    pub disks: Vec<DiskStats>,
 }
 
 /// Why a run ended.
@@ -120,4 +126,50 @@ pub struct SyscallStats {
     pub max_ns: u64,
     /// (bucket, calls).
     pub buckets: Vec<(u16, u64)>,
+}
+
+/// Calls of one kind on files of one class; as in [`SyscallStats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStats {
+    /// `database`, `wal`, `journal`, `checkpoint`, `upload`, `log` or `other`.
+    pub class: String,
+    /// `open`, `read`, `write`, `fsync`, `truncate`, `close`, `rename`, `link` or `unlink`.
+    pub op: String,
+    /// Calls that returned.
+    pub calls: u64,
+    /// Of these, failed.
+    pub errors: u64,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Sum of all durations.
+    pub sum_ns: u64,
+    /// Shortest.
+    pub min_ns: u64,
+    /// Longest.
+    pub max_ns: u64,
+    /// (bucket, calls).
+    pub buckets: Vec<(u16, u64)>,
+}
+
+/// What a block device did during the run, whoever asked for it (`/proc/diskstats`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStats {
+    /// Its name.
+    pub device: String,
+    /// Requests that it finished.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Sum of the time of reads, queueing included, milliseconds.
+    pub read_ms: u64,
+    /// Requests that it finished.
+    pub writes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// As `read_ms`.
+    pub write_ms: u64,
+    /// Time with at least one request, milliseconds.
+    pub busy_ms: u64,
+    /// That time, multiplied by the number of requests at each moment.
+    pub queue_ms: u64,
 }

@@ -4,6 +4,7 @@
 //! hands up. Rooms never import each other.
 
 pub mod bytes;
+pub mod file_io;
 pub mod http;
 pub mod path;
 pub mod process;
@@ -60,7 +61,7 @@ pub struct Function {
 }
 
 /// Every room, in the order in which they are attached.
-pub const PROBES: &[&Spec] = &[&process::SPEC, &FDIO, &socket::SPEC, &tls::SPEC, &http::SPEC];
+pub const PROBES: &[&Spec] = &[&process::SPEC, &FDIO, &socket::SPEC, &tls::SPEC, &http::SPEC, &file_io::SPEC];
 
 /// The boundary between application and kernel, which several rooms share (`probe-ebpf/src/shared/fdio.rs`).
 /// Attached when one of them is on.
@@ -92,6 +93,11 @@ pub fn hooks(rooms: Rooms) -> impl Iterator<Item = (&'static Spec, &'static Hook
         .iter()
         .filter(move |spec| rooms.has(spec.room.with(spec.needs)))
         .flat_map(|spec| spec.hooks.iter().map(move |hook| (*spec, hook)))
+}
+
+/// The programs that those of other rooms hand on to.
+pub fn tails(rooms: Rooms) -> impl Iterator<Item = &'static str> {
+    rooms.has(file_io::SPEC.room).then_some(file_io::TAIL).into_iter()
 }
 
 /// Every probed function of the rooms that are on, with its owner.
@@ -138,12 +144,12 @@ mod tests {
     use probe_common::header::Kind;
     use proptest::prelude::*;
 
-    use super::{PROBES, every_room, hooks, process, selection, socket, wire};
+    use super::{PROBES, every_room, file_io, hooks, process, selection, socket, wire};
 
     proptest! {
         /// Any bytes at all from the ring decode to something or to an error, never to a panic.
         #[test]
-        fn records_never_panic(kind in 0u32..24, mut record in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn records_never_panic(kind in 0u32..50, mut record in prop::collection::vec(any::<u8>(), 0..3000)) {
             // Most random kinds are unknown: make them known ones.
             if let Some(bytes) = record.get_mut(16..20) {
                 bytes.copy_from_slice(&kind.to_ne_bytes());
@@ -153,6 +159,7 @@ mod tests {
             if let Ok(Some(plain)) = super::tls::decode(kind, &record) {
                 prop_assert!((plain.head.len() + plain.tail.len()) as u64 <= plain.bytes);
             }
+            let _ = file_io::decode(kind, &record);
             if let Ok(Some(socket::SocketEvent::Bytes(bytes))) = socket::decode(kind, &record) {
                 prop_assert!(bytes.head.len() + bytes.tail.len() <= record.len());
             }
@@ -163,17 +170,19 @@ mod tests {
     #[test]
     fn every_kind_has_one_decoder() {
         for kind in Kind::ALL {
-            let mut record = vec![0; 200];
+            let mut record = vec![0; 3000];
             record[16..20].copy_from_slice(&(*kind as u32).to_ne_bytes());
             assert_eq!(wire::kind_of(&record), Ok(*kind));
             let process = process::decode(*kind, &record).unwrap().is_some();
             let socket = socket::decode(*kind, &record).unwrap().is_some();
             let tls = super::tls::decode(*kind, &record).unwrap().is_some();
-            assert_eq!(u32::from(process) + u32::from(socket) + u32::from(tls), 1, "{kind:?}");
+            let file = file_io::decode(*kind, &record).unwrap().is_some();
+            assert_eq!([process, socket, tls, file].iter().filter(|it| **it).count(), 1, "{kind:?}");
             let cut = &record[..24];
             let decoded = process::decode(*kind, cut).is_ok_and(|event| event.is_some())
                 || socket::decode(*kind, cut).is_ok_and(|event| event.is_some())
-                || super::tls::decode(*kind, cut).is_ok_and(|event| event.is_some());
+                || super::tls::decode(*kind, cut).is_ok_and(|event| event.is_some())
+                || file_io::decode(*kind, cut).is_ok_and(|event| event.is_some());
             // The end of a process is its header alone.
             assert_eq!(decoded, *kind == Kind::Exit, "{kind:?}");
         }

@@ -10,6 +10,7 @@ mod pattern;
 mod phase;
 mod read;
 mod route;
+mod stage;
 mod value;
 
 use std::fs::File;
@@ -25,6 +26,7 @@ pub use pattern::Pattern;
 use pattern::matches_glob;
 pub use phase::{AbortRule, LoadPlan, PhasePlan};
 pub use route::{Route, Segment, split_path};
+pub use stage::{FilePattern, StageBy, StageMatch, StageRule, StageRules};
 
 /// A longer file is no profile, bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
@@ -49,6 +51,8 @@ pub struct Profile {
     pub load: LoadPlan,
     /// When a run is given up.
     pub aborts: Vec<AbortRule>,
+    /// How stages and documents are told.
+    pub stages: StageRules,
     /// What is judged, in the order of the file.
     pub objectives: Vec<Objective>,
     /// The file's text, kept so that a run directory can hold it.

@@ -55,6 +55,26 @@ impl Route {
         }
         Ok(Self { method: method.map(str::to_owned), path: path.to_owned(), segments })
     }
+
+    /// A request with this method and path is one of this route.
+    pub fn matches(&self, method: &str, path: &str) -> bool {
+        if self.method.as_deref().is_some_and(|wanted| wanted != method) {
+            return false;
+        }
+        let mut pieces = split_path(path);
+        for segment in &self.segments {
+            let is_fit = match (segment, pieces.next()) {
+                (Segment::Rest, piece) => return piece.is_some(),
+                (Segment::Literal(wanted), Some(piece)) => wanted == piece,
+                (Segment::Parameter, Some(piece)) => !piece.is_empty(),
+                (_, None) => false,
+            };
+            if !is_fit {
+                return false;
+            }
+        }
+        pieces.next().is_none()
+    }
 }
 
 impl fmt::Display for Route {

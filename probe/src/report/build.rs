@@ -6,7 +6,7 @@ use super::model::{
     Accept, Breakdown, Distribution, Endpoint, Health, Listener, Phase, PhaseLoad, ProfileId, Report, Run,
     SCHEMA, Syscall, Target,
 };
-use super::warnings;
+use super::{stage, warnings};
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
 use crate::event::{EndedBy, Load, LoadOutcome, Summary};
 use crate::profile::Profile;
@@ -84,6 +84,23 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
             spans.iter().map(|span| endpoint_of(ALL_ENDPOINTS, span, span.numbers.overall())).collect()
         },
         syscalls: syscalls(summary),
+        pipeline: spans
+            .iter()
+            .filter_map(|span| {
+                let table = span.numbers.stages();
+                stage::pipeline(profile, table, &span.phase.name, span.duration_s, summary.end_ns)
+            })
+            .collect(),
+        stages: spans
+            .iter()
+            .flat_map(|span| stage::stages(span.numbers.stages(), &span.phase.name))
+            .collect(),
+        checkpoints: spans
+            .iter()
+            .flat_map(|span| stage::checkpoints(profile, span.numbers.stages(), &span.phase.name))
+            .collect(),
+        files: stage::files(summary),
+        disks: stage::disks(summary),
         verdict: overall(&objectives),
         objectives,
         phases: spans.into_iter().map(|span| span.phase).collect(),

@@ -24,11 +24,17 @@ impl From<&Durations> for Distribution {
 }
 
 impl From<&SyscallStats> for Distribution {
-    /// A percentile is the middle of its bucket, off by at most 6.25 %.
     fn from(stats: &SyscallStats) -> Self {
+        Self::of_buckets(&stats.buckets, [stats.min_ns, stats.max_ns], stats.sum_ns)
+    }
+}
+
+impl Distribution {
+    /// Of the kernel's histograms. A percentile is the middle of its bucket, off by at most 6.25 %.
+    pub(super) fn of_buckets(buckets: &[(u16, u64)], [min_ns, max_ns]: [u64; 2], sum_ns: u64) -> Self {
         // The buckets are the distribution's own population: `calls` may count ones the kernel did not time.
         let mut buckets: Vec<(u16, u64)> =
-            stats.buckets.iter().copied().filter(|(bucket, _)| usize::from(*bucket) < N_BUCKETS).collect();
+            buckets.iter().copied().filter(|(bucket, _)| usize::from(*bucket) < N_BUCKETS).collect();
         buckets.sort_unstable();
         let count = buckets.iter().fold(0u64, |sum, (_, calls)| sum.saturating_add(*calls));
         if count == 0 {
@@ -40,15 +46,15 @@ impl From<&SyscallStats> for Distribution {
                 seen = seen.saturating_add(*calls);
                 seen >= rank
             });
-            let middle = found.map_or(stats.max_ns, |(bucket, _)| {
+            let middle = found.map_or(max_ns, |(bucket, _)| {
                 let (low, high) = bounds_of(usize::from(*bucket));
                 low + (high - low) / 2
             });
-            middle.max(stats.min_ns).min(stats.max_ns)
+            middle.max(min_ns).min(max_ns)
         };
         let percentiles = PERCENTILES.map(|percentile| at_rank(percentile.rank(count)));
-        let mean_ns = stats.sum_ns as f64 / count as f64;
-        Self::new(count, [Some(stats.min_ns), Some(stats.max_ns)], Some(mean_ns), percentiles)
+        let mean_ns = sum_ns as f64 / count as f64;
+        Self::new(count, [Some(min_ns), Some(max_ns)], Some(mean_ns), percentiles)
     }
 }
 

@@ -6,6 +6,7 @@ mod build;
 mod distribution;
 mod json;
 pub mod model;
+mod stage;
 mod text;
 mod warnings;
 

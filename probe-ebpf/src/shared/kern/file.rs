@@ -1,5 +1,4 @@
 //! Questions about open files, their inodes and the tree of names, in the kernel's own structs.
-#![expect(dead_code, reason = "asked by rooms that follow files")]
 
 use aya_ebpf::helpers::bpf_get_current_task;
 use probe_common::file::FileId;
@@ -16,6 +15,12 @@ pub(crate) fn of_fd(fd: u64) -> Option<u64> {
     let table: u64 = read(fdt + offset!(fdt_fd))?;
     let file: u64 = read(table + (fd & 0xffff_ffff) * 8)?;
     (file != 0).then_some(file)
+}
+
+/// The flags with which a file was opened, less those that are only for the opening.
+#[inline(always)]
+pub(crate) fn open_flags(file: u64) -> Option<u32> {
+    read(file + offset!(file_flags))
 }
 
 /// The `struct inode` of an open file.

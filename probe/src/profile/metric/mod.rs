@@ -3,6 +3,7 @@
 //! Each kind has its table of quantities in a file of its own; [`crate::aggregate`] has the evidence for every one.
 
 mod endpoint;
+mod stage;
 mod stat;
 
 use std::fmt;
@@ -16,16 +17,25 @@ pub use stat::{Percentile, Stat};
 pub enum Kind {
     /// `METHOD /route`.
     Endpoint,
+    /// A stage of the documents, by its name.
+    Stage,
+    /// All documents together: `documents`.
+    Pipeline,
+    /// The files of a stage rule, by its pattern.
+    Checkpoint,
 }
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 1] = [Self::Endpoint];
+    pub const ALL: [Self; 4] = [Self::Endpoint, Self::Stage, Self::Pipeline, Self::Checkpoint];
 
     /// The key that names the subject in a profile: `endpoint = "GET /items"`.
     pub const fn key(self) -> &'static str {
         match self {
             Self::Endpoint => "endpoint",
+            Self::Stage => "stage",
+            Self::Pipeline => "pipeline",
+            Self::Checkpoint => "checkpoint",
         }
     }
 
@@ -33,6 +43,9 @@ impl Kind {
     pub const fn quantities(self) -> &'static [Quantity] {
         match self {
             Self::Endpoint => endpoint::QUANTITIES,
+            Self::Stage => stage::STAGE,
+            Self::Pipeline => stage::PIPELINE,
+            Self::Checkpoint => stage::CHECKPOINT,
         }
     }
 
@@ -40,6 +53,9 @@ impl Kind {
     pub const fn unseen(self) -> &'static str {
         match self {
             Self::Endpoint => "no request to this endpoint was seen",
+            Self::Stage => "no end of this stage was seen",
+            Self::Pipeline => "no document was seen",
+            Self::Checkpoint => "no file of this pattern was seen",
         }
     }
 
@@ -47,6 +63,7 @@ impl Kind {
     pub const fn is_decoded(self) -> bool {
         match self {
             Self::Endpoint => true,
+            Self::Stage | Self::Pipeline | Self::Checkpoint => false,
         }
     }
 
@@ -54,6 +71,9 @@ impl Kind {
     pub fn subject(self, name: &str) -> String {
         match self {
             Self::Endpoint => name.to_owned(),
+            Self::Stage => format!("stage {name}"),
+            Self::Pipeline => format!("pipeline {name}"),
+            Self::Checkpoint => format!("checkpoint {name}"),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Walks the parser's table with its spans instead of using serde, which stops at the first error.
 
 mod run;
+mod stage;
 
 use std::collections::BTreeSet;
 
@@ -62,7 +63,18 @@ impl Reader {
     fn profile(&mut self, root: &DeTable<'_>, text: &str) -> Profile {
         self.check_keys(
             root,
-            &["name", "about", "routes", "endpoints", "phase", "load", "abort", "objective"],
+            &[
+                "name",
+                "about",
+                "routes",
+                "endpoints",
+                "phase",
+                "load",
+                "abort",
+                "stages",
+                "stage",
+                "objective",
+            ],
         );
         let name = self.word(root, "name", 0, "the profile");
         let about = root.get("about").and_then(|about| self.string(about, "about"));
@@ -71,6 +83,7 @@ impl Reader {
         let phases = self.phases(root.get("phase"));
         let load = self.load(root.get("load"));
         let aborts = self.aborts(root.get("abort"));
+        let stages = self.stages(root.get("stages"), root.get("stage"));
         let objectives = self.objectives(root.get("objective"), &routes);
         self.check_phases(&phases, &objectives);
         let objectives = objectives.into_iter().map(|(objective, _)| objective).collect();
@@ -82,6 +95,7 @@ impl Reader {
             phases,
             load,
             aborts,
+            stages,
             objectives,
             text: text.to_owned(),
             sha256: sha256_hex(text),

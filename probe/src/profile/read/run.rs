@@ -143,7 +143,7 @@ impl Reader {
         flag
     }
 
-    fn integer(
+    pub(super) fn integer(
         &mut self,
         value: &Value<'_>,
         what: &str,

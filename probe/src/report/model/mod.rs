@@ -6,11 +6,14 @@
 
 mod http;
 mod run;
+mod stage;
 
 use serde::{Deserialize, Serialize};
 
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use run::{Health, Phase, PhaseLoad, ProfileId, Run, Target};
+
+pub use stage::{Checkpoint, Disk, FileCalls, Pipeline, Shares, Stage, Stuck};
 
 use crate::slo::{Judgement, Verdict};
 
@@ -39,6 +42,21 @@ pub struct Report {
     pub overall_by_phase: Vec<Endpoint>,
     /// Socket calls of the target.
     pub syscalls: Vec<Syscall>,
+    /// All documents together, by phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pipeline: Vec<Pipeline>,
+    /// The stages in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
+    /// Checkpoint files, by the rule that tells them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<Checkpoint>,
+    /// Calls on files, by class of file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileCalls>,
+    /// The disks below.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Disk>,
     /// The verdicts, in the order of the profile.
     pub objectives: Vec<Judgement>,
     /// Doubts about the measurement, each with what to do about it.

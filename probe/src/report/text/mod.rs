@@ -5,6 +5,7 @@
 
 mod format;
 mod section;
+mod stage;
 
 use std::fmt::Write as _;
 
@@ -32,8 +33,13 @@ impl Renderer for Text {
             section::phases(report),
             section::endpoints(report),
             section::breakdown(report),
+            stage::pipeline(report),
+            stage::stages(report),
+            stage::checkpoints(report),
             section::listeners(report),
             section::syscalls(report),
+            stage::files(report),
+            stage::disks(report),
             section::health(report),
             section::blind_spots(report),
             section::warnings(report),

@@ -304,7 +304,7 @@ fn field(name: &str, value: &str) -> String {
 }
 
 /// A table without lines: names to the left, numbers to the right, names shortened so that it fits.
-fn table<const N: usize>(
+pub(super) fn table<const N: usize>(
     titles: &[&str; N],
     rows: impl Iterator<Item = [String; N]>,
     width: usize,

@@ -1,0 +1,85 @@
+//! What the disks did during a run, from `/proc/diskstats`: the kernel counts it anyway, for every device.
+
+use std::{collections::HashMap, fs};
+
+use crate::event::DiskStats;
+
+const SECTOR_BYTES: u64 = 512;
+
+/// The counters at one moment, by major << 20 | minor.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disks {
+    counters: HashMap<u32, DiskStats>,
+}
+
+impl Disks {
+    /// Now; empty where the kernel does not say.
+    pub(super) fn now() -> Self {
+        Self { counters: parse(&fs::read_to_string("/proc/diskstats").unwrap_or_default()) }
+    }
+
+    /// What these devices did since then.
+    pub(super) fn since(&self, begin: &Self, devices: impl Iterator<Item = u32>) -> Vec<DiskStats> {
+        let nothing = DiskStats::default();
+        devices
+            .filter_map(|device| {
+                let now = self.counters.get(&device)?;
+                let then = begin.counters.get(&device).unwrap_or(&nothing);
+                Some(DiskStats {
+                    device: now.device.clone(),
+                    reads: now.reads.saturating_sub(then.reads),
+                    read_bytes: now.read_bytes.saturating_sub(then.read_bytes),
+                    read_ms: now.read_ms.saturating_sub(then.read_ms),
+                    writes: now.writes.saturating_sub(then.writes),
+                    write_bytes: now.write_bytes.saturating_sub(then.write_bytes),
+                    write_ms: now.write_ms.saturating_sub(then.write_ms),
+                    busy_ms: now.busy_ms.saturating_sub(then.busy_ms),
+                    queue_ms: now.queue_ms.saturating_sub(then.queue_ms),
+                })
+            })
+            .collect()
+    }
+}
+
+/// `major minor name reads merged sectors ms writes merged sectors ms in-flight busy-ms queue-ms …` (kernel
+/// documentation, admin-guide/iostats).
+fn parse(diskstats: &str) -> HashMap<u32, DiskStats> {
+    diskstats
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+            let device = u32::try_from(number(0)? << 20 | number(1)?).ok()?;
+            let disk = DiskStats {
+                device: (*fields.get(2)?).to_owned(),
+                reads: number(3)?,
+                read_bytes: number(5)?.saturating_mul(SECTOR_BYTES),
+                read_ms: number(6)?,
+                writes: number(7)?,
+                write_bytes: number(9)?.saturating_mul(SECTOR_BYTES),
+                write_ms: number(10)?,
+                busy_ms: number(12)?,
+                queue_ms: number(13)?,
+            };
+            Some((device, disk))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_differences() {
+        let line =
+            |reads: u64| format!(" 254 0 vda {reads} 1 16 30 4 2 8 50 0 60 80 0 0 0 0\n   7 0 loop0 x\n");
+        let (begin, end) = (parse(&line(10)), parse(&line(12)));
+        assert_eq!(begin.len(), 1);
+        let begin = Disks { counters: begin };
+        let since = Disks { counters: end }.since(&begin, [254 << 20, 7 << 20].into_iter());
+        assert_eq!(since.len(), 1);
+        assert_eq!((since[0].device.as_str(), since[0].reads, since[0].writes), ("vda", 2, 0));
+        assert_eq!(begin.counters[&(254 << 20)].read_bytes, 16 * 512);
+    }
+}

@@ -1,0 +1,32 @@
+//! The file room: regular files of the tree, by class, and those that could be checkpoints one by one.
+//!
+//! The kernel side knows open files and says names where they change; [`Files`] joins the two, decides once what each
+//! file is for, and tells the kernel side, so that the calls on it are counted in the kernel from then on.
+
+mod decode;
+mod files;
+mod marker;
+mod names;
+mod stats;
+
+pub use decode::{FileEvent, decode};
+pub use files::{Files, Kernel};
+pub use stats::{Counted, summarize};
+
+use probe_common::rooms::Rooms;
+
+use super::Spec;
+
+/// The room's kernel program, which `fdio_exit` hands on to.
+pub const TAIL: &str = "file_io_returned";
+
+/// See [`Spec`].
+pub const SPEC: Spec = Spec {
+    id: "file_io",
+    summary: "regular files: calls by class of file, checkpoint files one by one, stage markers",
+    room: Rooms::FILE_IO,
+    needs: Rooms::NONE,
+    // All it needs passes a system call: the hooks are those of `fdio`.
+    hooks: &[],
+    functions: &[],
+};

@@ -1,0 +1,142 @@
+//! Sections about files, checkpoints and stages.
+
+use super::WIDTH;
+use super::format::{
+    NONE, bytes, count, integer, maybe_seconds, percent, plain, seconds, three_digits, wrap,
+};
+use super::section::table;
+use crate::report::model::{Pipeline, Report};
+
+/// All documents together, and those that are stuck.
+pub(super) fn pipeline(report: &Report) -> String {
+    let several = report.pipeline.len() > 1;
+    report.pipeline.iter().map(|pipeline| documents(pipeline, several)).collect()
+}
+
+fn documents(pipeline: &Pipeline, is_one_of_several: bool) -> String {
+    let guess = if pipeline.guessed { " (a guess: the profile has no stage rules)" } else { "" };
+    let completion = pipeline
+        .completion_ratio
+        .map_or_else(String::new, |ratio| format!(" ({} of those begun)", percent(ratio)));
+    let rate =
+        pipeline.documents_per_min.map_or_else(String::new, |rate| format!(", {}/min", three_digits(rate)));
+    let phase = if is_one_of_several { format!(" in {}", plain(&pipeline.phase)) } else { String::new() };
+    let mut text = format!("DOCUMENTS{phase}{guess}\n");
+    let line = format!(
+        "seen: {}, {} completed{completion}{rate}, {} in flight, {} resumed, {}",
+        count(pipeline.documents, "document"),
+        pipeline.completed,
+        pipeline.in_flight,
+        pipeline.resumed,
+        count(pipeline.repeated_stages, "repeated stage")
+    );
+    text += &(wrap(&line, WIDTH, 2) + "\n");
+    if pipeline.time_s.count > 0 {
+        let time = &pipeline.time_s;
+        let line = format!(
+            "whole way: p50 {}, p95 {}, max {}",
+            maybe_seconds(time.p50),
+            maybe_seconds(time.p95),
+            maybe_seconds(time.max)
+        );
+        text += &(wrap(&line, WIDTH, 2) + "\n");
+    }
+    for stuck in &pipeline.stuck {
+        let after = stuck.after.as_deref().map_or_else(|| "its beginning".to_owned(), plain);
+        let line =
+            format!("- {} unfinished after {after}, quiet for {}", plain(&stuck.doc), seconds(stuck.quiet_s));
+        text += &(wrap(&line, WIDTH, 2) + "\n");
+    }
+    text
+}
+
+/// One row per stage, in their order.
+pub(super) fn stages(report: &Report) -> String {
+    if report.stages.is_empty() {
+        return String::new();
+    }
+    let share =
+        |ratio: Option<f64>| ratio.map_or_else(|| NONE.to_owned(), |ratio| format!("{:.0}%", ratio * 100.0));
+    let rows = report.stages.iter().map(|stage| {
+        let number = stage.index.map_or_else(String::new, |index| format!("{index} "));
+        [
+            format!("{number}{}", plain(&stage.stage)),
+            integer(stage.documents),
+            maybe_seconds(stage.time_s.p50),
+            maybe_seconds(stage.time_s.p95),
+            maybe_seconds(stage.time_s.max),
+            maybe_seconds(stage.transition_s.p95),
+            share(stage.shares.file_io),
+            share(stage.shares.sqlite_wait),
+            share(stage.shares.gpu_busy),
+            share(stage.shares.other),
+        ]
+    });
+    let titles = ["STAGES", "docs", "p50", "p95", "max", "wait p95", "file", "sql", "gpu", "other"];
+    table(&titles, rows, WIDTH)
+}
+
+/// One row per rule.
+pub(super) fn checkpoints(report: &Report) -> String {
+    if report.checkpoints.is_empty() {
+        return String::new();
+    }
+    let rows = report.checkpoints.iter().map(|checkpoint| {
+        [
+            plain(&checkpoint.pattern),
+            integer(checkpoint.files),
+            bytes(checkpoint.bytes),
+            maybe_seconds(checkpoint.total_s.p95),
+            maybe_seconds(checkpoint.io_s.p95),
+            maybe_seconds(checkpoint.fsync_s.p95),
+            integer(checkpoint.errors.values().sum()),
+            integer(checkpoint.never_placed),
+        ]
+    });
+    let titles = ["CHECKPOINTS", "files", "bytes", "open p95", "I/O p95", "fsync", "errors", "lost"];
+    let mut text = table(&titles, rows, WIDTH);
+    for checkpoint in report.checkpoints.iter().filter(|checkpoint| !checkpoint.errors.is_empty()) {
+        let errors: Vec<String> =
+            checkpoint.errors.iter().map(|(name, count)| format!("{} {count}", plain(name))).collect();
+        text += &(wrap(&format!("- {}: {}", plain(&checkpoint.pattern), errors.join(", ")), WIDTH, 2) + "\n");
+    }
+    text
+}
+
+/// Calls on files.
+pub(super) fn files(report: &Report) -> String {
+    if report.files.is_empty() {
+        return String::new();
+    }
+    let rows = report.files.iter().map(|calls| {
+        [
+            format!("{} {}", plain(&calls.class), plain(&calls.op)),
+            integer(calls.calls),
+            integer(calls.errors),
+            maybe_seconds(calls.latency_s.p50),
+            maybe_seconds(calls.latency_s.p99),
+            maybe_seconds(calls.latency_s.max),
+            bytes(calls.bytes),
+        ]
+    });
+    table(&["FILE CALLS", "calls", "errors", "p50", "p99", "max", "bytes"], rows, WIDTH)
+}
+
+/// The disks below.
+pub(super) fn disks(report: &Report) -> String {
+    if report.disks.is_empty() {
+        return String::new();
+    }
+    let rows = report.disks.iter().map(|disk| {
+        [
+            plain(&disk.device),
+            disk.util_ratio.map_or_else(|| NONE.to_owned(), percent),
+            disk.queue.map_or_else(|| NONE.to_owned(), three_digits),
+            integer(disk.reads),
+            maybe_seconds(disk.read_s),
+            integer(disk.writes),
+            maybe_seconds(disk.write_s),
+        ]
+    });
+    table(&["DISKS", "busy", "queue", "reads", "mean", "writes", "mean"], rows, WIDTH)
+}
