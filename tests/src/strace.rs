@@ -45,10 +45,14 @@ pub struct Seen {
 impl Strace {
     /// Traces a process with its threads and children, from now on.
     pub fn attach(pid: u32) -> Result<Self> {
+        let calls = "trace=accept,accept4,read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg";
+        Self::start(pid, &["-f", "-yy", "-s", "0", "-e", "signal=none", "-e", calls])
+    }
+
+    fn start(pid: u32, options: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder for strace")?;
         let child = Command::new("strace")
-            .args(["-f", "-yy", "-s", "0", "-e", "signal=none", "-e"])
-            .arg("trace=accept,accept4,read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg")
+            .args(options)
             .arg("-o")
             .arg(folder.path().join("calls"))
             .args(["-p", &pid.to_string()])
@@ -69,12 +73,16 @@ impl Strace {
     }
 
     /// Detaches it and sums up.
-    pub fn finish(mut self) -> Result<Seen> {
+    pub fn finish(self) -> Result<Seen> {
+        Ok(sum(&self.text()?))
+    }
+
+    fn text(mut self) -> Result<String> {
         kill(pid_of(self.child.id())?, Signal::SIGINT).context("failed to end strace")?;
         wait::until("the end of strace", wait::SOON, || Ok(self.child.try_wait()?))?;
         let text = fs::read_to_string(self.folder.path().join("calls"))?;
         ensure!(!text.is_empty(), "strace saw nothing");
-        Ok(sum(&text))
+        Ok(text)
     }
 }
 
@@ -82,6 +90,24 @@ impl Drop for Strace {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _gone = self.child.wait();
+    }
+}
+
+/// A running strace that measures one call.
+#[derive(Debug)]
+pub struct Timed(Strace);
+
+impl Timed {
+    /// Traces a process with its threads and children, from now on.
+    pub fn attach(pid: u32, call: &str) -> Result<Self> {
+        Strace::start(pid, &["-f", "-T", "-e", "signal=none", "-e", &format!("trace={call}")]).map(Self)
+    }
+
+    /// Detaches it and gives the time of each call, seconds.
+    pub fn finish(self) -> Result<Vec<f64>> {
+        let text = self.0.text()?;
+        // `12 fsync(5) = 0 <0.004512>`
+        Ok(text.lines().filter_map(|line| line.strip_suffix('>')?.rsplit_once('<')?.1.parse().ok()).collect())
     }
 }
 

@@ -233,7 +233,7 @@ impl StageTracker {
             if self.temporary.len() < MAX_TEMPORARY {
                 self.temporary.insert(file.path.clone(), file.clone());
             }
-        } else if self.near.len() < MAX_NEAR && !rules.is_guess && file.path.ends_with(".json") {
+        } else if self.near.len() < MAX_NEAR && !rules.is_guess && !file.path.starts_with('…') {
             self.near.push(file.path.clone());
         }
     }

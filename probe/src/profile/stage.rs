@@ -224,19 +224,22 @@ mod tests {
         StageRules { rules: patterns.iter().map(rule).collect(), ..StageRules::default() }
     }
 
-    fn found(rules: &StageRules, path: &str) -> Option<(Option<String>, Option<String>, Option<u32>)> {
+    fn found(rules: &StageRules, path: &str) -> Option<Found> {
         rules.file(path).map(|found| (found.doc, found.stage, found.index))
     }
 
-    fn some(doc: &str, stage: &str, index: u32) -> Option<(Option<String>, Option<String>, Option<u32>)> {
-        Some((Some(doc.to_owned()), Some(stage.to_owned()), Some(index)))
+    /// Document, stage and number.
+    type Found = (Option<String>, Option<String>, Option<u32>);
+
+    fn all(doc: &str, stage: &str, index: u32) -> Found {
+        (Some(doc.to_owned()), Some(stage.to_owned()), Some(index))
     }
 
     #[test]
     fn names_are_understood() {
         let layouts = rules(&["checkpoints/{doc}/{index}_{stage}.json", "flat/{doc}-{index}.{stage}"]);
-        assert_eq!(found(&layouts, "/data/checkpoints/a b/02_ocr_x.json"), some("a b", "ocr_x", 2));
-        assert_eq!(found(&layouts, "/flat/d-1-10.ocr"), some("d-1", "ocr", 10));
+        assert_eq!(found(&layouts, "/data/checkpoints/a b/02_ocr_x.json"), Some(all("a b", "ocr_x", 2)));
+        assert_eq!(found(&layouts, "/flat/d-1-10.ocr"), Some(all("d-1", "ocr", 10)));
         assert_eq!(found(&layouts, "/data/checkpoints/d/02_ocr.json.tmp"), None);
         assert_eq!(found(&layouts, "/data/mycheckpoints/d/02_ocr.json"), None);
         assert_eq!(found(&layouts, "/data/checkpoints/d/x/02_ocr.json"), None);
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn guesses_are_careful() {
         let guess = StageRules::guessed();
-        assert_eq!(found(&guess, "/x/doc1/03_layout.json"), some("doc1", "layout", 3));
+        assert_eq!(found(&guess, "/x/doc1/03_layout.json"), Some(all("doc1", "layout", 3)));
         assert_eq!(found(&guess, "/x/doc1/stage2_ocr.json.gz").and_then(|found| found.2), Some(2));
         assert_eq!(found(&guess, "/x/doc1/03_layout.py"), None);
         assert_eq!(found(&guess, "/x/package.json"), None);
@@ -287,7 +290,7 @@ mod tests {
         fn what_is_made_is_found(doc in "[a-z0-9-]{1,20}", stage in "[a-z_]{1,12}", index in 0u32..999) {
             let layout = rules(&["c/{doc}/{index}_{stage}.json"]);
             let path = format!("/tmp/c/{doc}/{index:02}_{stage}.json");
-            prop_assert_eq!(found(&layout, &path), some(&doc, &stage, index));
+            prop_assert_eq!(found(&layout, &path), Some(all(&doc, &stage, index)));
         }
     }
 }

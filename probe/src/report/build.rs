@@ -107,6 +107,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         warnings: Vec::new(),
     };
     report.warnings = warnings::find(&report, whole.n_folded_endpoints());
+    report.warnings.extend(stage::doubts(profile, whole.stages()));
     report
 }
 

@@ -151,3 +151,26 @@ fn errno_name(errno: u32) -> String {
     };
     name.to_owned()
 }
+
+/// What is wrong with the rules.
+pub(super) fn doubts(profile: &Profile, table: &StageTable) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let stats = table.pipeline();
+    let rules = &profile.stages;
+    if !rules.is_guess && !rules.rules.is_empty() && table.stages().is_empty() {
+        let patterns: Vec<&str> = rules.rules.iter().map(|rule| rule.source.as_str()).collect();
+        let near = if stats.near.is_empty() {
+            "no file that could be one was written".to_owned()
+        } else {
+            format!("written were {}", stats.near.join(", "))
+        };
+        doubts.push(format!("No checkpoint matched the stage rules ({}): {near}.", patterns.join(", ")));
+    }
+    if stats.dropped > 0 {
+        doubts.push(format!(
+            "{} stages belong to documents past the first 50000, which are not followed.",
+            stats.dropped
+        ));
+    }
+    doubts
+}

@@ -7,6 +7,7 @@ use probe_tests::{
     probe::{Outcome, Probe},
     report::Dist,
     stats::{Tolerance, percentile},
+    strace::Timed,
 };
 use serde::Deserialize;
 
@@ -44,7 +45,8 @@ const LAYOUTS: [Layout; 12] = [
 
 #[derive(Debug, Deserialize)]
 struct Stage {
-    stage: String,
+    #[serde(rename = "stage")]
+    name: String,
     documents: u64,
     repeated: u64,
     untimed: u64,
@@ -60,6 +62,7 @@ struct Checkpoint {
     errors: BTreeMap<String, u64>,
     total_s: Dist,
     io_s: Dist,
+    fsync_s: Dist,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,7 +79,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     for layout in &LAYOUTS {
         suite.add(&format!("file_io::stages::layout_{}", layout.name), move || layout_is_exact(layout));
     }
-    add!(suite, old_file_is_counted);
+    add!(suite, old_file_is_counted, failed_files_are_told, syncs_are_straces);
 }
 
 /// A profile with the rule of a layout.
@@ -101,7 +104,7 @@ fn watched(layout: &Layout, documents: u32) -> Result<(Writer, Outcome, Vec<Line
 fn layout_is_exact(layout: &Layout) -> Result<()> {
     let (writer, outcome, log) = watched(layout, DOCUMENTS)?;
     let stages: Vec<Stage> = outcome.report.at("/stages")?;
-    let names: Vec<&str> = stages.iter().map(|stage| stage.stage.as_str()).collect();
+    let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
     ensure!(names == STAGES, "stages in the order {names:?}");
     let is_marked = layout.name == "marked";
     for (at, stage) in stages.iter().enumerate() {
@@ -112,9 +115,9 @@ fn layout_is_exact(layout: &Layout) -> Result<()> {
             "{stage:?}, expected {} timed",
             expected.len()
         );
-        agrees(&format!("{} {}", layout.name, stage.stage), &expected, &stage.time_s)?;
+        agrees(&format!("{} {}", layout.name, stage.name), &expected, &stage.time_s)?;
         if is_marked && at > 0 {
-            let label = format!("{} transition to {}", layout.name, stage.stage);
+            let label = format!("{} transition to {}", layout.name, stage.name);
             agrees(&label, &transitions(&log, at), &stage.transition_s)?;
         }
     }
@@ -213,7 +216,8 @@ fn old_file_is_counted() -> Result<()> {
     struct Calls {
         class: String,
         op: String,
-        calls: u64,
+        #[serde(rename = "calls")]
+        count: u64,
         bytes: u64,
     }
     let layout = Layout { name: "plain", rule: BY_DOCUMENT, folder: "checkpoints" };
@@ -225,10 +229,51 @@ fn old_file_is_counted() -> Result<()> {
     let logged = log.len() as u64;
     let text = std::fs::metadata(writer.home().join("log.jsonl"))?.len();
     ensure!(
-        (other.calls, other.bytes) == (logged + 1, text + 1000),
+        (other.count, other.bytes) == (logged + 1, text + 1000),
         "{} calls, {} bytes",
-        other.calls,
+        other.count,
         other.bytes
     );
     Ok(())
+}
+
+/// What the system refused is an error by its name, and the file that was given up a lost one; nobody's stage is.
+fn failed_files_are_told() -> Result<()> {
+    let layout = Layout { name: "failing", rule: BY_DOCUMENT, folder: "checkpoints" };
+    let mut writer = Writer::start(layout.name, 4, 1)?;
+    let probe = Probe::attach_with(writer.pid(), &profile(layout.rule), &[])?;
+    let log = writer.run()?;
+    let outcome = probe.finish()?;
+    outcome.report.nothing_lost()?;
+    let checkpoints: Vec<Checkpoint> = outcome.report.at("/checkpoints")?;
+    let [checkpoint] = checkpoints.as_slice() else { anyhow::bail!("{checkpoints:?}") };
+    let written = log.iter().filter(|line| line.stage > 0).count() as u64;
+    let expected = BTreeMap::from([("EFBIG".to_owned(), written)]);
+    ensure!(
+        (checkpoint.files, checkpoint.never_placed) == (written, written) && checkpoint.errors == expected,
+        "{checkpoint:?}, {written} were written"
+    );
+    let stages: Vec<Stage> = outcome.report.at("/stages")?;
+    ensure!(stages.iter().all(|stage| (stage.documents, stage.repeated) == (4, 0)), "{stages:?}");
+    Ok(())
+}
+
+/// The time inside fsync is the one that strace measures on the same calls.
+fn syncs_are_straces() -> Result<()> {
+    /// strace wakes up twice per call.
+    const TOLERANCE: Tolerance = Tolerance { relative: 0.02, absolute: 0.001 };
+    let mut writer = Writer::start("mkstemp", 20, 1)?;
+    let probe = Probe::attach_with(writer.pid(), &profile(BY_DOCUMENT), &[])?;
+    let strace = Timed::attach(writer.pid(), "fsync")?;
+    writer.run()?;
+    let mut expected = strace.finish()?;
+    let outcome = probe.finish()?;
+    expected.sort_by(f64::total_cmp);
+    let checkpoints: Vec<Checkpoint> = outcome.report.at("/checkpoints")?;
+    let [checkpoint] = checkpoints.as_slice() else { anyhow::bail!("{checkpoints:?}") };
+    let got = &checkpoint.fsync_s;
+    ensure!(got.count == expected.len() as u64 && got.count == 100, "{} and {}", got.count, expected.len());
+    let mean = expected.iter().sum::<f64>() / expected.len() as f64;
+    crate::watch::agrees("fsync, strace / probe: mean", TOLERANCE, mean, got.mean)?;
+    crate::watch::agrees("fsync, strace / probe: p95", TOLERANCE, percentile(&expected, 0.95), got.p95)
 }

@@ -7,9 +7,11 @@ document and stage: CLOCK_MONOTONIC in nanoseconds when the stage began and when
 bytes that were written. Stage 0 is the document's own file. Documents take turns on the threads, as in a real pipeline.
 """
 
+import errno
 import json
 import os
 import queue
+import resource
 import sys
 import tempfile
 import threading
@@ -196,6 +198,25 @@ def nameless(home, doc, stage, content) -> int:
     return put_plain(home / "one" / f"{STAGES[stage]}_checkpoint.json", content)
 
 
+def failing(home, doc, stage, content) -> int:
+    """A first attempt that the system refuses, and gives up; then one that works."""
+    target = final(home, doc, stage)
+    temporary = target.with_suffix(".tmp")
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        os.write(fd, b"x" * 100)
+        raise AssertionError("a limit that limits nothing")
+    except OSError as error:
+        assert error.errno == errno.EFBIG
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        os.close(fd)
+        os.unlink(temporary)
+    return put_plain(target, content)
+
+
 UNNAMED = {"nameless"}
 PLACES = {
     "plain": plain,
@@ -206,6 +227,7 @@ PLACES = {
     "unnamed": unnamed,
     "hardlink": hardlink,
     "dup": dup,
+    "failing": failing,
     "child": child,
     "shared": shared,
     "rewritten": rewritten,

@@ -304,9 +304,9 @@ fn near_misses_are_named() {
 proptest! {
     /// Any events at all: every stage ends after it began or at once, and no document ends twice.
     #[test]
-    fn anything_is_taken(steps in prop::collection::vec((0u8..6, 0u64..4, 0u64..3, 0u64..1000), 0..80)) {
+    fn anything_is_taken(steps in prop::collection::vec((0u8..6, 0u64..4, 0usize..3, 0u64..1000), 0..80)) {
         let events: Vec<Event> = steps.iter().map(|&(kind, doc, n, at)| {
-            let name = ["a", "b", "c"][n as usize];
+            let name = ["a", "b", "c"][n];
             match kind {
                 0 => Event::FileWritten(file(at, &format!("/ck/{doc}/0{n}_{name}.json"), at / 2, at)),
                 1 => marker(name, &doc.to_string(), at, true),

@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use probe_common::{
     file::FileId,
-    file_io::{Class, FILE_MAPPED, O_ACCMODE, Op, OpenFile, SLOW_CALL_NS},
+    file_io::{Class, O_ACCMODE, Op, OpenFile, SLOW_CALL_NS},
 };
 
 use super::{
     decode::{By, FileEvent},
+    known::{Known, classify, written},
     marker,
     names::{Folders, join},
     stats::Counted,
 };
 use crate::{
-    event::{Event, FileRead, FileRemoved, FileWritten, Placed, SlowCall},
+    event::{Event, FileRead, FileRemoved, Placed, SlowCall},
     probes::path::MountPath,
-    profile::{Profile, StageBy},
+    profile::Profile,
     target::mounts::Mounts,
 };
 
@@ -49,22 +50,6 @@ pub struct Files {
     counted: Counted,
     /// Devices on which files were written.
     devices: BTreeMap<u32, u64>,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    key: u64,
-    open: OpenFile,
-    class: Class,
-    path: String,
-    /// The name under which it was opened, once it has another.
-    was: Option<String>,
-    closed: Option<By>,
-    /// The last rename or link, and how.
-    placed: Option<(By, Placed)>,
-    close_ns: u64,
-    rename_ns: u64,
-    is_told: bool,
 }
 
 impl Files {
@@ -352,73 +337,5 @@ impl Files {
         let folder = if given.starts_with('/') { String::new() } else { self.mounts.resolve(pid, folder) };
         let path = join(&folder, given);
         if self.by_path.contains_key(&path) { path } else { self.folders.true_name(pid, &path) }
-    }
-}
-
-/// A written file as an event.
-fn written(id: u64, known: &Known) -> FileWritten {
-    let open = &known.open;
-    let closed = known.closed;
-    let placed = known.placed.map(|(by, placed)| (by.ts_ns, by, placed));
-    let last = match (closed, placed) {
-        (Some(closed), Some((at, _, placed))) if closed.ts_ns > at => (closed, placed),
-        (_, Some((_, by, placed))) => (by, placed),
-        (Some(closed), None) => (closed, Placed::Close),
-        (None, None) => (By { pid: open.pid, tid: open.pid, enter_ns: 0, ts_ns: 0, io_ns: 0 }, Placed::Open),
-    };
-    let (by, placed) = last;
-    FileWritten {
-        ts_ns: by.ts_ns,
-        pid: by.pid,
-        tid: by.tid,
-        file: id,
-        path: known.path.clone(),
-        was: known.was.clone(),
-        placed,
-        opened_ns: (open.opened_ns > 0).then_some(open.opened_ns),
-        closed_ns: closed.map_or(by.ts_ns, |closed| closed.ts_ns),
-        bytes: open.write_bytes,
-        writes: open.writes,
-        open_ns: open.open_ns,
-        write_ns: open.write_ns,
-        syncs: open.syncs,
-        sync_ns: open.sync_ns,
-        close_ns: known.close_ns,
-        rename_ns: known.rename_ns,
-        errors: open.errors,
-        errno: open.errno,
-        is_mapped: open.flags & FILE_MAPPED != 0,
-        is_more: known.is_told,
-        io_ns: by.io_ns,
-    }
-}
-
-/// What a file is for, by its name.
-fn classify(profile: &Profile, path: &str) -> Class {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
-    let stages = &profile.stages;
-    if ends(&["-wal"]) {
-        Class::Wal
-    } else if ends(&["-journal"]) {
-        Class::Journal
-    } else if ends(&["-shm", ".db", ".db3", ".sqlite", ".sqlite3"]) {
-        Class::Database
-    } else if stages.file(path).is_some_and(|found| matches!(stages.rules[found.rule].by, StageBy::File(_)))
-        || stages.is_beside(path)
-    {
-        Class::Checkpoint
-    } else if stages
-        .begins
-        .as_ref()
-        .is_some_and(|begins| begins.document(path).is_some() || begins.is_beside(path))
-    {
-        Class::Upload
-    } else if ends(&[".log"]) || name.contains(".log.") {
-        Class::Log
-    } else if path.split('/').rev().skip(1).any(|folder| folder.starts_with("upload")) {
-        Class::Upload
-    } else {
-        Class::Other
     }
 }

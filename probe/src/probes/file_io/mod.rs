@@ -5,6 +5,7 @@
 
 mod decode;
 mod files;
+mod known;
 mod marker;
 mod names;
 mod stats;
