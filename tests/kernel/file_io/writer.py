@@ -50,6 +50,7 @@ def main() -> None:
             else:
                 left.release()
 
+    threading.excepthook = give_up
     sys.stdin.readline()
     os.chdir(home)
     older.write(b"x" * 1000)
@@ -74,6 +75,11 @@ def main() -> None:
             thread.join()
     write({"doc": "", "stage": -1, "name": "", "began": 0, "end": time.monotonic_ns(), "bytes": 0})
     sys.stdin.readline()
+
+
+def give_up(failed: threading.ExceptHookArgs) -> None:
+    sys.excepthook(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    os._exit(1)
 
 
 def run_one(todo, work, left) -> None:
@@ -142,8 +148,11 @@ def unnamed(home, doc, stage, content) -> int:
     target = final(home, doc, stage)
     fd = os.open(target.parent, os.O_WRONLY | os.O_TMPFILE, 0o644)
     written = os.write(fd, json.dumps(content).encode())
-    os.link(f"/proc/self/fd/{fd}", target, follow_symlinks=True)
+    # Only with a directory descriptor does Python use the call that follows the link in /proc.
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    os.link(f"/proc/self/fd/{fd}", target.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
     os.close(fd)
+    os.close(folder)
     return written
 
 
