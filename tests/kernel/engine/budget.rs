@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::{Suite, add, watch::say};
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, instructions_are_counted_and_bounded);
+    add!(suite, every_program_is_accepted);
 }
 
 /// `tests/budgets.json`; its measurements are written by `cargo xtask test --kernels`.
@@ -23,7 +23,7 @@ struct Budgets {
 
 /// Every program of the object is accepted, after at most as many instructions as it is allowed. Kernels before 5.16
 /// do not tell how many it took: there the acceptance is all.
-fn instructions_are_counted_and_bounded() -> Result<()> {
+fn every_program_is_accepted() -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("budgets.json");
     let text = std::fs::read_to_string(&path).context("failed to read `budgets.json`")?;
     let budgets: Budgets = serde_json::from_str(&text).context("failed to parse `budgets.json`")?;
