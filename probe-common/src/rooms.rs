@@ -11,6 +11,8 @@ impl Rooms {
     pub const NONE: Self = Self(0);
     /// Connections and requests.
     pub const SOCKET: Self = Self(1);
+    /// GPUs; has no kernel half.
+    pub const GPU: Self = Self(1 << 7);
     /// Plain text of TLS libraries.
     pub const TLS: Self = Self(1 << 10);
     /// Regular files, and what their names say of stages.

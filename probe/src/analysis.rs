@@ -59,6 +59,7 @@ impl Analysis {
         self.correlator.finish(summary.end_ns, &mut self.findings);
         self.stages.finish(&mut self.findings);
         self.aggregate_findings(summary.end_ns);
+        self.phases.finish();
         report::build(summary, &self.profile, &self.phases, &self.loads)
     }
 

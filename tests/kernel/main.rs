@@ -4,6 +4,7 @@
 
 mod engine;
 mod file_io;
+mod gpu;
 mod harness;
 mod http;
 mod process;
@@ -95,5 +96,6 @@ fn main() -> ExitCode {
     tls::add_to(&mut suite);
     file_io::add_to(&mut suite);
     engine::add_to(&mut suite);
+    gpu::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()
 }

@@ -9,6 +9,7 @@
 pub mod capture;
 pub mod client;
 pub mod counts;
+pub mod fake_gpu;
 pub mod host;
 pub mod http;
 pub mod load;

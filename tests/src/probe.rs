@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -58,18 +58,23 @@ impl Outcome {
 impl Probe {
     /// Attaches to a process and waits until everything is in place.
     pub fn attach(pid: u32, more: &[&str]) -> Result<Self> {
+        Self::attach_in(pid, more, &[])
+    }
+
+    /// As [`Self::attach`], with more in its environment.
+    pub fn attach_in(pid: u32, more: &[&str], environment: &[(&str, &Path)]) -> Result<Self> {
         // Nothing to judge: the exit code says only whether the run itself went well.
-        Self::attach_with(pid, "name = \"test\"\n", more)
+        Self::begin("attach", pid, "name = \"test\"\n", more, environment)?.attached(pid)
     }
 
     /// The same with a profile's text.
     pub fn attach_with(pid: u32, profile: &str, more: &[&str]) -> Result<Self> {
-        Self::begin("attach", pid, profile, more)?.attached(pid)
+        Self::begin("attach", pid, profile, more, &[])?.attached(pid)
     }
 
     /// Plays the phases of a profile, and waits until everything is in place.
     pub fn play(pid: u32, profile: &str, more: &[&str]) -> Result<Self> {
-        Self::begin("run", pid, profile, more)?.attached(pid)
+        Self::begin("run", pid, profile, more, &[])?.attached(pid)
     }
 
     fn attached(self, pid: u32) -> Result<Self> {
@@ -89,7 +94,13 @@ impl Probe {
     }
 
     /// Starts it and waits for nothing.
-    fn begin(command: &str, pid: u32, text: &str, more: &[&str]) -> Result<Self> {
+    fn begin(
+        command: &str,
+        pid: u32,
+        text: &str,
+        more: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder for a run")?;
         let profile = folder.path().join("profile.toml");
         fs::write(&profile, text).context("failed to write a profile")?;
@@ -100,6 +111,7 @@ impl Probe {
             .arg("--out")
             .arg(folder.path().join("run"))
             .args(more)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(File::create(folder.path().join("stdout"))?)
             .stderr(File::create(folder.path().join("stderr"))?)

@@ -8,6 +8,14 @@ use nix::unistd::geteuid;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
 
+impl Reason {
+    /// What this machine lacks.
+    #[must_use]
+    pub fn new(what: &str) -> Self {
+        Self(what.to_owned())
+    }
+}
+
 /// Why no kernel test can run here; none when they can.
 #[must_use]
 pub fn obstacle(loads_programs: impl FnOnce() -> Result<(), String>) -> Option<Reason> {

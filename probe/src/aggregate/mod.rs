@@ -5,6 +5,7 @@
 mod durations;
 mod endpoint;
 mod evidence;
+mod gpu;
 mod phases;
 mod progress;
 mod stage;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 pub use durations::{Durations, Resolution};
 pub use endpoint::{MAX_FOLDED, OTHER};
 pub use evidence::{Evidence, Subject};
+pub use gpu::{GpuStats, Gpus, InstanceStats, OverlapStats, ProcessStats, Spread};
 pub use phases::{Part, Phases};
 pub use progress::Progress;
 pub use stage::{CheckpointStats, PipelineStats, StageStats, StageTable};
@@ -35,6 +37,7 @@ pub struct Aggregate {
     listeners: BTreeMap<u16, ListenerStats>,
     stages: StageTable,
     recent: RecentRate,
+    gpus: Gpus,
 }
 
 impl Aggregate {
@@ -47,7 +50,14 @@ impl Aggregate {
             listeners: BTreeMap::new(),
             stages: StageTable::new(profile),
             recent: RecentRate::default(),
+            gpus: Gpus::new(),
         }
+    }
+
+    /// As [`Self::new`], for a part of a run that follows what `before` has counted: GPUs are the same ones, and their
+    /// counters go on.
+    pub fn after(profile: &Profile, before: &Self) -> Self {
+        Self { gpus: before.gpus.after(), ..Self::new(profile) }
     }
 
     /// Counts one finding. On the path of every request: allocates for new endpoints only.
@@ -66,12 +76,17 @@ impl Aggregate {
             Finding::Checkpoint(write) => self.stages.add_checkpoint(write),
             Finding::Document(end) => self.stages.add_document(end),
             Finding::Stages { order, near, dropped } => self.stages.end(order, near, *dropped),
+            Finding::Gpu(gpu) => self.gpus.add(gpu),
         }
     }
 
     fn add_exchange(&mut self, exchange: &Exchange) {
-        self.endpoint(&exchange.method, &exchange.path).add(exchange);
+        let index = self.table.index_of(&exchange.method, &exchange.path);
+        self.at(index).add(exchange);
         self.overall.add(exchange);
+        if let (Some(timing), Ending::Complete) = (&exchange.timing, exchange.ending) {
+            self.gpus.in_app(index, timing.in_app(exchange.end_ns));
+        }
         if exchange.ending == Ending::Complete {
             self.recent.add(exchange.end_ns);
         }
@@ -79,6 +94,10 @@ impl Aggregate {
 
     fn endpoint(&mut self, method: &str, path: &str) -> &mut EndpointStats {
         let index = self.table.index_of(method, path);
+        self.at(index)
+    }
+
+    fn at(&mut self, index: usize) -> &mut EndpointStats {
         if index >= self.endpoints.len() {
             self.endpoints.resize_with(index + 1, EndpointStats::default);
         }
@@ -118,6 +137,24 @@ impl Aggregate {
     /// Stages, checkpoints and documents.
     pub const fn stages(&self) -> &StageTable {
         &self.stages
+    }
+
+    /// What was read of GPUs.
+    pub const fn gpus(&self) -> &Gpus {
+        &self.gpus
+    }
+
+    /// What a GPU did while requests were in the application, by the endpoint's name.
+    pub fn while_in_app<'a>(&'a self, gpu: &'a GpuStats) -> Vec<(&'a str, &'a OverlapStats)> {
+        let mut named: Vec<_> =
+            gpu.endpoints().map(|(index, overlap)| (self.table.name(index), overlap)).collect();
+        named.sort_unstable_by_key(|(name, _)| *name);
+        named
+    }
+
+    /// Nothing more will come.
+    pub fn finish(&mut self) {
+        self.gpus.finish();
     }
 
     /// How many distinct endpoints are counted together as [`OTHER`]; [`MAX_FOLDED`] means that many or more.

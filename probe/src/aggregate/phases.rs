@@ -68,13 +68,14 @@ impl Phases {
             start_ns: phase.ts_ns,
             judged: phase.judged,
             condition: phase.condition.clone(),
-            numbers: Aggregate::new(&self.profile),
+            numbers: Aggregate::after(&self.profile, &self.whole),
         });
     }
 
     /// Counts what became known by an event of this moment.
     pub fn add(&mut self, finding: &Finding, ts_ns: u64) {
-        self.is_touched = true;
+        // A GPU is looked at all the time: that alone makes no phase.
+        self.is_touched |= !matches!(finding, Finding::Gpu(_));
         self.whole.add(finding);
         if let Finding::Stages { .. } = finding {
             // About all of them.
@@ -86,6 +87,12 @@ impl Phases {
         if let Some(part) = part {
             part.numbers.add(finding);
         }
+    }
+
+    /// Nothing more will come.
+    pub fn finish(&mut self) {
+        self.whole.finish();
+        self.parts.iter_mut().for_each(|part| part.numbers.finish());
     }
 
     /// All phases together.

@@ -83,6 +83,12 @@ pub struct WatchArgs {
     /// Watch without these probes
     #[arg(long, value_name = "PROBES", value_delimiter = ',')]
     pub skip: Vec<String>,
+    /// How often GPUs are looked at, 10ms to 60s; slow figures at most once a second
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_gpu_interval)]
+    pub gpu_interval: Duration,
+    /// The library of the GPU's driver [default: the installed one]
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub nvml: Option<PathBuf>,
     /// What an inconclusive verdict counts as [default: an exit code of its own, 4]
     #[arg(long, value_name = "AS")]
     pub inconclusive: Option<InconclusiveAs>,
@@ -103,6 +109,9 @@ pub struct DoctorArgs {
     /// Also say what can be seen of these processes.
     #[command(flatten)]
     pub target: TargetArgs,
+    /// The library of the GPU's driver [default: the installed one]
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub nvml: Option<PathBuf>,
     /// The kernel's type information
     #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, hide = true)]
     pub btf: PathBuf,
@@ -152,6 +161,17 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// A driver's own samples span 20 ms at least, so that more often brings nothing; past a minute there would be too
+/// little of a run to join anything with.
+fn parse_gpu_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text)?;
+    if (Duration::from_millis(10)..=Duration::from_mins(1)).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("must be between 10ms and 60s".to_owned())
+    }
+}
+
 /// The kernel takes ring buffers of a power of two of pages, in `max_entries: u32` bytes.
 fn parse_ring_mib(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
@@ -184,6 +204,13 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse_duration(text).ok(), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn gpu_intervals() {
+        for (text, ok) in [("10ms", true), ("1m", true), ("9ms", false), ("61s", false), ("often", false)] {
+            assert_eq!(parse_gpu_interval(text).is_ok(), ok, "{text}");
         }
     }
 

@@ -16,7 +16,7 @@ use super::stop::Stop;
 use super::{AttachArgs, InconclusiveAs, Outcome, Problem, Refusal, WatchArgs};
 use crate::engine::{self, EngineConfig, Finished, RunPlan};
 use crate::host::{Host, Severity, prerequisites};
-use crate::probes;
+use crate::probes::{self, gpu};
 use crate::profile::{Profile, nearest};
 use crate::report::{Json, Renderer as _, Text};
 use crate::slo::Verdict;
@@ -66,6 +66,7 @@ pub(super) fn watch(
         btf: args.btf.clone(),
         out: out.path().to_owned(),
         record: args.record,
+        gpu: gpu::Config { interval: args.gpu_interval, library: args.nvml.clone() },
         profile: Arc::clone(&profile),
         stop,
     });

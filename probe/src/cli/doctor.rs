@@ -9,7 +9,10 @@ use super::outcome::print_report;
 use super::{DoctorArgs, Outcome, Refusal};
 use crate::engine::{HookResult, Kernel, LoadConfig};
 use crate::host::{Btf, Cap, Gap, Host, Lockdown, Severity, prerequisites};
-use crate::probes;
+use crate::probes::{
+    self,
+    gpu::{self, Survey, SurveyedGpu},
+};
 use crate::target::facts::{self, Facts};
 use crate::target::resolve;
 
@@ -33,7 +36,8 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<Outcome> {
         resolve(&args.target)
             .map(|roots| facts::gather(&roots.iter().map(|root| root.pid).collect::<Vec<_>>()))
     });
-    let (page, can_attach) = page(&host, &gaps, hooks.as_deref(), target.as_ref());
+    let gpus = gpu::survey(args.nvml.clone());
+    let (page, can_attach) = page(&host, &gaps, hooks.as_deref(), &gpus, target.as_ref());
     print_report(&page).context("failed to write to `stdout`")?;
     Ok(if can_attach { Outcome::Ok } else { Outcome::Unable })
 }
@@ -54,11 +58,13 @@ fn page(
     host: &Host,
     gaps: &[Gap],
     hooks: Result<&[HookResult], &anyhow::Error>,
+    gpus: &Survey,
     target: Option<&Result<Facts, Refusal>>,
 ) -> (String, bool) {
     let mut page = Page::default();
     page.host(host, gaps);
     page.hooks(hooks);
+    page.gpus(gpus);
     match target {
         None => {}
         Some(Ok(facts)) => page.target(facts),
@@ -164,6 +170,42 @@ impl Page {
         }
     }
 
+    fn gpus(&mut self, survey: &Survey) {
+        self.title("GPUs");
+        if let Some((what, remedy)) = &survey.absence {
+            self.gap(&Gap {
+                severity: Severity::Info,
+                what: what.clone(),
+                consequence: "there is nothing to say of GPUs; all else is seen".to_owned(),
+                remedy: remedy.clone(),
+            });
+        }
+        for SurveyedGpu { device, n_processes } in &survey.gpus {
+            let name = device.name.as_deref().unwrap_or("of unknown name");
+            let memory = device
+                .memory_total_bytes
+                .map(|bytes| format!(", {:.0} GiB", bytes as f64 / f64::from(1 << 30)));
+            let mig = if device.is_mig { ", divided into instances (MIG)" } else { "" };
+            self.fact(
+                &format!("GPU {}", device.gpu),
+                &format!(
+                    "{}{}{mig}, driver {}, {n_processes} processes",
+                    printable(name),
+                    memory.unwrap_or_default(),
+                    printable(device.driver.as_deref().unwrap_or("unknown"))
+                ),
+            );
+        }
+        for gap in &survey.gaps {
+            self.gap(&Gap {
+                severity: Severity::Degrades,
+                what: format!("{}: {}", gap.what, gap.why),
+                consequence: "it is missing from the report's section on GPUs".to_owned(),
+                remedy: gap.remedy.clone(),
+            });
+        }
+    }
+
     fn target(&mut self, facts: &Facts) {
         self.title("target");
         self.fact("process", &format!("{} {}", facts.pid, facts.cmdline));
@@ -265,6 +307,11 @@ impl Page {
         }
         let _ = writeln!(self.text, "{}", line.trim_end());
     }
+}
+
+/// A driver's text, harmless for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
 
 /// What of a target stays unseen.

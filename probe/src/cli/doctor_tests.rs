@@ -59,7 +59,7 @@ fn facts() -> Facts {
 }
 
 fn page_of(host: &Host, hooks: &[HookResult], target: Option<&Result<Facts, Refusal>>) -> (String, bool) {
-    let (text, can_attach) = page(host, &prerequisites(host), Ok(hooks), target);
+    let (text, can_attach) = page(host, &prerequisites(host), Ok(hooks), &Survey::default(), target);
     for line in text.lines() {
         assert!(line.chars().count() <= WIDTH, "too wide: {line}");
         assert_eq!(line, line.trim_end());
@@ -87,7 +87,7 @@ fn a_hook_that_is_refused_blocks() {
     let (text, can_attach) = page_of(&host(), &[hook(Ok(())), refused], None);
     assert!(!can_attach && text.contains("attach cannot work here: 1 thing in the way"), "{text}");
     let error = anyhow::anyhow!("out of memory").context("failed to load the kernel side");
-    let (text, can_attach) = page(&host(), &[], Err(&error), None);
+    let (text, can_attach) = page(&host(), &[], Err(&error), &Survey::default(), None);
     assert!(!can_attach && text.contains("failed to load the kernel side: out of memory"), "{text}");
 }
 
@@ -126,4 +126,32 @@ fn a_target_that_is_not_there_blocks() {
     let (text, can_attach) =
         page_of(&host(), &[], Some(&Err(Refusal::unable("no process has the id 9", "look it up"))));
     assert!(!can_attach && text.contains("no process has the id 9"), "{text}");
+}
+
+#[test]
+fn gpus_and_their_absence() {
+    let device = crate::event::GpuDevice {
+        gpu: 0,
+        name: Some("NVIDIA H100\u{1b}[2J".to_owned()),
+        driver: Some("580.95.05".to_owned()),
+        memory_total_bytes: Some(80 << 30),
+        ..crate::event::GpuDevice::default()
+    };
+    let seen = Survey {
+        gpus: vec![SurveyedGpu { device, n_processes: 3 }],
+        absence: None,
+        gaps: vec![crate::event::BlindSpot {
+            what: "of GPU 0: energy".to_owned(),
+            why: "the driver says: no".to_owned(),
+            remedy: "none".to_owned(),
+        }],
+    };
+    let of = |survey: &Survey| page(&host(), &[], Ok(&[hook(Ok(()))]), survey, None);
+    let (text, can_attach) = of(&seen);
+    assert!(can_attach && text.contains("NVIDIA H100?[2J, 80 GiB, driver 580.95.05,"), "{text}");
+    assert!(text.contains("less  of GPU 0: energy") && text.contains("1 thing less"), "{text}");
+    let none =
+        Survey { absence: Some(("no driver".to_owned(), "none needed".to_owned())), ..Survey::default() };
+    let (text, can_attach) = of(&none);
+    assert!(can_attach && text.contains("info  no driver") && text.contains("nothing is missing"), "{text}");
 }

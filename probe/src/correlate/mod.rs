@@ -1,8 +1,10 @@
 //! From events to what they mean: pure, no I/O, no clocks of its own.
 
+mod gpu;
 mod request;
 pub mod stage;
 
+pub use gpu::{GpuTimeline, Overlap};
 pub use request::Correlator;
 use stage::{CheckpointWrite, DocEnd, StageRun};
 
@@ -46,6 +48,12 @@ pub struct Timing {
 }
 
 impl Timing {
+    /// From when to when the application had the request, where `end_ns` is its end.
+    pub const fn in_app(&self, end_ns: u64) -> (u64, u64) {
+        let to_ns = end_ns.saturating_sub(self.write_ns);
+        (to_ns.saturating_sub(self.app_ns), to_ns)
+    }
+
     /// Request latency: first byte readable to last byte sent.
     pub const fn latency_ns(&self) -> u64 {
         self.accept_queue_ns + self.receive_queue_ns + self.read_ns + self.app_ns + self.write_ns
@@ -95,6 +103,8 @@ pub enum Finding {
         /// Documents that were too many to follow.
         dropped: u64,
     },
+    /// The state of a GPU was read.
+    Gpu(crate::event::Gpu),
 }
 
 impl Finding {

@@ -31,6 +31,7 @@ impl Correlator {
             Event::Request(request) => self.request(request, out),
             Event::Response(response) => self.response(response, out),
             Event::Closed(closed) => self.closed(closed, out),
+            Event::Gpu(gpu) => out.push(Finding::Gpu(gpu.clone())),
             _ => {}
         }
     }

@@ -28,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::{
     cli::stop::Stop,
     event::{EndedBy, Event},
+    probes::gpu,
     profile::Profile,
     report::Report,
     target::{Alive, Root},
@@ -62,6 +63,8 @@ pub struct EngineConfig {
     pub out: PathBuf,
     /// Keep the decoded events there.
     pub record: bool,
+    /// How to look at GPUs.
+    pub gpu: gpu::Config,
     /// Routes and objectives.
     pub profile: Arc<Profile>,
     /// Says when the user wants the end.
@@ -128,7 +131,8 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
         .then_some(config.out.as_path())
         .map(|directory| record::Writer::create(directory, &begun.header))
         .transpose()?;
-    let mut pump = pump::Pump::new(Arc::clone(&config.profile), kernel.take_files()?, recorder);
+    let gpu = config.rooms.has(Rooms::GPU).then(|| gpu::Sampler::start(config.gpu.clone()));
+    let mut pump = pump::Pump::new(Arc::clone(&config.profile), kernel.take_files()?, recorder, gpu);
     let mut live = live::Live::new(config.duration);
     live.attached(&config.roots, &tree);
 
@@ -199,7 +203,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     pump.tell(|events| events.append(&mut last_words));
     live.end();
     let end_ns = clock::monotonic_ns();
-    pump.end(end_ns);
+    pump.end(end_ns, &tree);
     begun.blind_to(uprobes.blind_spots());
     let cost = health.end(&kernel);
     let summary = begun.sum(end_ns, ended_by, &cost, &kernel, &mut tree, &pump)?;

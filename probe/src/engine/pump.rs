@@ -8,14 +8,15 @@ use super::{Finished, files::FileMaps, load::Kernel, record, tree::Tree};
 use crate::{
     aggregate::Progress,
     analysis::Analysis,
-    event::{Event, Exit, FileStats, Summary},
+    event::{Event, Exit, FileStats, Gpu, Summary},
     probes::{
-        file_io, http, process,
+        file_io, gpu, http, process,
         socket::{self, SocketEvent},
         tls,
         wire::{DecodeError, kind_of},
     },
     profile::Profile,
+    target::procfs,
 };
 
 /// The running right half: everything behind the ring.
@@ -24,6 +25,9 @@ pub(super) struct Pump {
     http: http::Decoder,
     files: file_io::Files,
     file_maps: FileMaps,
+    gpu: Option<gpu::Sampler>,
+    gpu_ended: Option<gpu::Ended>,
+    owners: gpu::Owners,
     analysis: Analysis,
     recorder: Option<record::Writer>,
     /// Between decoding and analysis; kept for its memory.
@@ -33,12 +37,20 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(profile: Arc<Profile>, file_maps: FileMaps, recorder: Option<record::Writer>) -> Self {
+    pub(super) fn new(
+        profile: Arc<Profile>,
+        file_maps: FileMaps,
+        recorder: Option<record::Writer>,
+        gpu: Option<gpu::Sampler>,
+    ) -> Self {
         Self {
             tls: tls::Sessions::default(),
             http: http::Decoder::default(),
             files: file_io::Files::new(Arc::clone(&profile)),
             file_maps,
+            gpu,
+            gpu_ended: None,
+            owners: gpu::Owners::default(),
             analysis: Analysis::new(profile),
             recorder,
             events: Vec::new(),
@@ -62,6 +74,10 @@ impl Pump {
         });
         self.tls.drained();
         self.http.drained(&mut self.events);
+        if let Some(gpu) = &self.gpu {
+            gpu.drain(&mut self.events);
+            self.claim(tree);
+        }
         self.hand_on();
     }
 
@@ -72,11 +88,31 @@ impl Pump {
         told
     }
 
+    /// Says of the processes on a GPU which ones are the target's.
+    fn claim(&mut self, tree: &Tree) {
+        let exists = |pid| procfs::stat(pid).is_ok();
+        for event in &mut self.events {
+            let Event::Gpu(Gpu::Slow(slow)) = event else { continue };
+            for process in &mut slow.processes {
+                let owner = self.owners.find(process.pid, tree.live(), exists, gpu::inner_pid);
+                process.is_traced = owner.is_some();
+                process.pid = owner.unwrap_or(process.pid);
+            }
+        }
+    }
+
     /// Nothing more will come.
-    pub(super) fn end(&mut self, end_ns: u64) {
+    pub(super) fn end(&mut self, end_ns: u64, tree: &Tree) {
         self.http.finish(end_ns, &mut self.events);
         self.files.finish(end_ns, &self.file_maps, &mut self.events);
+        self.gpu_ended = self.gpu.take().map(|gpu| gpu.end(&mut self.events));
+        self.claim(tree);
         self.hand_on();
+    }
+
+    /// What looking at GPUs left, at the end of a run that did.
+    pub(super) const fn gpu(&self) -> Option<&gpu::Ended> {
+        self.gpu_ended.as_ref()
     }
 
     /// The report, and what went wrong.

@@ -96,6 +96,10 @@ impl Begun {
                 remedy: "run as root; entering another network namespace needs CAP_SYS_ADMIN".to_owned(),
             });
         }
+        let run_ns = end_ns.saturating_sub(self.header.start_ns).max(1);
+        let gpu = pump.gpu();
+        let gpu_cpu_ns = gpu.and_then(|gpu| gpu.cpu_ns);
+        blind_spots.extend(gpu.iter().flat_map(|gpu| gpu.blind_spots.clone()));
         let header = self.header;
         Ok(Summary {
             start_ns: header.start_ns,
@@ -113,6 +117,7 @@ impl Begun {
             bpf_cpu_ratio: cost.bpf_cpu_ratio,
             agent_cpu_ratio: cost.agent_cpu_ratio,
             agent_rss_bytes: cost.agent_rss_bytes,
+            gpu_cpu_ratio: gpu_cpu_ns.map(|cpu_ns| cpu_ns as f64 / run_ns as f64),
             attach_s: self.attach_ns as f64 / 1e9,
             blind_spots,
             // After an upgrade there are no requests that could be missing, and before the attach none that count.

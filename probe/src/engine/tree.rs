@@ -131,6 +131,11 @@ impl Tree {
         self.live.iter().copied()
     }
 
+    /// The same as a set.
+    pub(super) const fn live(&self) -> &BTreeSet<u32> {
+        &self.live
+    }
+
     /// Processes that were forked or executed since the last time.
     pub(super) fn take_appeared(&mut self) -> impl Iterator<Item = u32> + use<> {
         std::mem::take(&mut self.appeared).into_iter()

@@ -5,6 +5,7 @@
 //! All times are `CLOCK_MONOTONIC` nanoseconds.
 
 mod file;
+mod gpu;
 mod http;
 mod phase;
 mod process;
@@ -13,6 +14,9 @@ mod summary;
 use serde::{Deserialize, Serialize};
 
 pub use file::{FileRead, FileRemoved, FileWritten, Marker, Placed, SlowCall};
+pub use gpu::{
+    Busy, Gpu, GpuCounters, GpuDevice, GpuInstance, GpuLook, GpuLost, GpuProcess, GpuSlow, Throttle,
+};
 pub use http::{Accepted, Closed, Ending, Listen, Request, Response};
 pub use phase::{Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
@@ -55,6 +59,8 @@ pub enum Event {
     SlowCall(SlowCall),
     /// The application named one of its stages.
     Marker(Marker),
+    /// The state of a GPU was read.
+    Gpu(Gpu),
 }
 
 impl Event {
@@ -76,6 +82,7 @@ impl Event {
             Self::FileRemoved(removed) => removed.ts_ns,
             Self::SlowCall(call) => call.ts_ns,
             Self::Marker(marker) => marker.ts_ns,
+            Self::Gpu(gpu) => gpu.ts_ns(),
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct Summary {
     pub agent_cpu_ratio: f64,
     /// Our own peak resident memory.
     pub agent_rss_bytes: u64,
+    /// CPU time of the thread that looks at GPUs as a share of one core; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_cpu_ratio: Option<f64>,
     /// Seconds from the start of the attach until everything was in place.
     pub attach_s: f64,
     /// What could not be seen.

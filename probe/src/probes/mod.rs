@@ -1,10 +1,11 @@
 //! One room per probe: what it hooks, what it costs, and how its records become events.
 //!
 //! `process` and `socket` have a kernel half of the same name; `http` is fed with the bytes that `socket`
-//! hands up. Rooms never import each other.
+//! hands up, `gpu` asks a driver. Rooms never import each other.
 
 pub mod bytes;
 pub mod file_io;
+pub mod gpu;
 pub mod http;
 pub mod path;
 pub mod process;
@@ -61,7 +62,8 @@ pub struct Function {
 }
 
 /// Every room, in the order in which they are attached.
-pub const PROBES: &[&Spec] = &[&process::SPEC, &FDIO, &socket::SPEC, &tls::SPEC, &http::SPEC, &file_io::SPEC];
+pub const PROBES: &[&Spec] =
+    &[&process::SPEC, &FDIO, &socket::SPEC, &tls::SPEC, &http::SPEC, &file_io::SPEC, &gpu::SPEC];
 
 /// The boundary between application and kernel, which several rooms share (`probe-ebpf/src/shared/fdio.rs`).
 /// Attached when one of them is on.

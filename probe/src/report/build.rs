@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{
-    Accept, Breakdown, Distribution, Endpoint, Health, Listener, Phase, PhaseLoad, ProfileId, Report, Run,
-    SCHEMA, Syscall, Target,
+    Accept, Breakdown, Distribution, Endpoint, GpuLooks, Health, Listener, Phase, PhaseLoad, ProfileId,
+    Report, Run, SCHEMA, Syscall, Target,
 };
-use super::{stage, warnings};
+use super::{build_gpu, stage, warnings};
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
 use crate::event::{EndedBy, Load, LoadOutcome, Summary};
 use crate::profile::Profile;
@@ -73,6 +73,10 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
             agent_cpu_ratio: is_finished.then_some(summary.agent_cpu_ratio),
             agent_rss_bytes: is_finished.then_some(summary.agent_rss_bytes),
             attach_s: is_finished.then_some(summary.attach_s),
+            gpu: (whole.gpus().look().count() > 0).then(|| GpuLooks {
+                look_s: Distribution::from(whole.gpus().look()),
+                cpu_ratio: summary.gpu_cpu_ratio,
+            }),
             blind_spots: summary.blind_spots.clone(),
         },
         accept: Accept { listeners: listeners(summary, whole) },
@@ -101,6 +105,10 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
             .collect(),
         files: stage::files(summary),
         disks: stage::disks(summary),
+        gpu: spans
+            .iter()
+            .flat_map(|span| build_gpu::gpus(span.numbers, summary.start_ns, &span.phase.name))
+            .collect(),
         verdict: overall(&objectives),
         objectives,
         phases: spans.into_iter().map(|span| span.phase).collect(),

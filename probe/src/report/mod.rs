@@ -3,6 +3,7 @@
 //! The only place with titles, units and colours.
 
 mod build;
+mod build_gpu;
 mod distribution;
 mod json;
 pub mod model;

@@ -6,8 +6,8 @@ use super::source::{has_word, product_lines};
 use super::{Tree, Violation, files};
 
 const USER_ROOMS: &str = "probe/src/probes/";
-/// Rooms without a kernel side of their own: they read what another room delivers.
-const HOST_ONLY: [&str; 1] = ["http"];
+/// Rooms without a kernel side of their own: they read what another room, or a library, delivers.
+const HOST_ONLY: [&str; 2] = ["http", "gpu"];
 /// Where a room's other parts are. A large one is a folder with a mod.rs.
 const KERNEL_PLACES: [&str; 2] = ["probe-common/src/", "probe-ebpf/src/"];
 /// The kernel room that says who is watched: every hook of the others asks it first.

@@ -4,14 +4,16 @@
 //! sections of probes that do not exist are left out. Fields may be added within a schema version, never
 //! change their meaning.
 
+mod gpu;
 mod http;
 mod run;
 mod stage;
 
 use serde::{Deserialize, Serialize};
 
+pub use gpu::{Gpu, GpuInstance, GpuOverlap, GpuProcess};
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
-pub use run::{Health, Phase, PhaseLoad, ProfileId, Run, Target};
+pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
 
 pub use stage::{Checkpoint, Disk, FileCalls, Pipeline, Shares, Stage, Stuck};
 
@@ -57,6 +59,9 @@ pub struct Report {
     /// The disks below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<Disk>,
+    /// What GPUs did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu: Vec<Gpu>,
     /// The verdicts, in the order of the profile.
     pub objectives: Vec<Judgement>,
     /// Doubts about the measurement, each with what to do about it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Distribution;
 use crate::event::{BlindSpot, EndedBy, LoadOutcome};
 
 /// See [`super::Report::run`].
@@ -66,8 +67,21 @@ pub struct Health {
     pub agent_rss_bytes: Option<u64>,
     /// Until everything was in place.
     pub attach_s: Option<f64>,
+    /// What looking at GPUs cost; left out where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuLooks>,
     /// What could not be seen.
     pub blind_spots: Vec<BlindSpot>,
+}
+
+/// See [`Health::gpu`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GpuLooks {
+    /// How long one look at one GPU took; the target does not wait for it.
+    pub look_s: Distribution,
+    /// CPU time of the thread that looks as a share of one core, a part of `agent_cpu_ratio`; null for a run
+    /// without an end.
+    pub cpu_ratio: Option<f64>,
 }
 
 /// A part of the run.

@@ -4,6 +4,7 @@
 //! to it before: the report may be one that somebody else wrote.
 
 mod format;
+mod gpu;
 mod section;
 mod stage;
 
@@ -40,6 +41,7 @@ impl Renderer for Text {
             section::syscalls(report),
             stage::files(report),
             stage::disks(report),
+            gpu::gpus(report),
             section::health(report),
             section::blind_spots(report),
             section::warnings(report),

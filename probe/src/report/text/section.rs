@@ -271,6 +271,11 @@ pub(super) fn health(report: &Report) -> String {
         health.agent_cpu_ratio.map(|ratio| of_a_core("agent", ratio)),
         health.agent_rss_bytes.map(|rss| format!("memory {}", glued(&bytes(rss)))),
         health.attach_s.map(|attach| format!("attach {}", glued(&seconds(attach)))),
+        health
+            .gpu
+            .and_then(|gpu| gpu.look_s.mean)
+            .map(|look| format!("a look at a GPU {}", glued(&seconds(look)))),
+        health.gpu.and_then(|gpu| gpu.cpu_ratio).map(|ratio| of_a_core("looking at GPUs", ratio)),
     ];
     let costs: Vec<String> = costs.into_iter().flatten().collect();
     let costs = if costs.is_empty() { "unknown".to_owned() } else { costs.join(", ") };
