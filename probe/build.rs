@@ -1,8 +1,8 @@
-//! Builds the kernel side (`probe-ebpf`, binary `probe-kernel`) for the BPF target and leaves the object at
-//! `OUT_DIR/probe-kernel`, from where the loader embeds it.
+//! Builds the kernel side (`probe-ebpf`, binaries `probe-kernel` and `probe-inject`) for the BPF target and leaves the
+//! objects in `OUT_DIR`, from where their loaders embed them.
 //!
 //! It installs nothing: the tool chain (rust-src, bpf-linker) comes from `cargo xtask setup`. With `PROBE_SKIP_EBPF=1`
-//! it writes an empty object instead, so that clippy and docs work on a machine without that tool chain; the loader
+//! it writes empty objects instead, so that clippy and docs work on a machine without that tool chain; the loader
 //! names an empty object as such.
 
 use std::env;
@@ -13,8 +13,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// Name of the kernel binary, as in probe-ebpf/Cargo.toml.
-const KERNEL_BIN: &str = "probe-kernel";
+/// Names of the kernel binaries, as in probe-ebpf/Cargo.toml.
+const KERNEL_BINS: [&str; 2] = ["probe-kernel", "probe-inject"];
 const LINKER: &str = "bpf-linker";
 const SKIP: &str = "PROBE_SKIP_EBPF";
 /// Both byte orders, because the linker is the same program and only one of the two targets is ever built.
@@ -25,9 +25,11 @@ fn main() -> Result<()> {
     watch();
     let out = PathBuf::from(env::var_os("OUT_DIR").context("failed to read `OUT_DIR`\nbuild with cargo")?);
     if env::var_os(SKIP).is_some_and(|value| value == "1") {
-        println!("cargo:warning={SKIP}=1: the kernel object is left empty, this probe cannot attach");
-        let object = out.join(KERNEL_BIN);
-        return fs::write(&object, []).with_context(|| format!("failed to write `{}`", object.display()));
+        println!("cargo:warning={SKIP}=1: the kernel objects are left empty, this probe cannot attach");
+        for object in KERNEL_BINS.map(|name| out.join(name)) {
+            fs::write(&object, []).with_context(|| format!("failed to write `{}`", object.display()))?;
+        }
+        return Ok(());
     }
 
     let mut environment = linker_environment()?;

@@ -10,6 +10,7 @@ pub mod file;
 pub mod file_io;
 pub mod header;
 pub mod hist;
+pub mod inject;
 pub mod kern;
 pub mod loss;
 pub mod process;

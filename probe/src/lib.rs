@@ -14,6 +14,7 @@ pub mod correlate;
 pub mod engine;
 pub mod event;
 pub mod host;
+pub mod inject;
 pub mod probes;
 pub mod profile;
 pub mod report;

@@ -25,12 +25,12 @@ pub struct ProfileErrors {
 
 impl ProfileErrors {
     /// The file itself could not be read.
-    pub(super) fn of_file(file: String, message: String) -> Self {
+    pub(crate) fn of_file(file: String, message: String) -> Self {
         Self { file, errors: vec![ProfileError { place: None, message }] }
     }
 
     /// Errors at byte offsets of the text.
-    pub(super) fn at_offsets(file: String, text: &str, mut errors: Vec<(usize, String)>) -> Self {
+    pub(crate) fn at_offsets(file: String, text: &str, mut errors: Vec<(usize, String)>) -> Self {
         errors.sort_by_key(|(offset, _)| *offset);
         let place = |offset| Some(line_and_column(text, offset));
         let errors = errors
