@@ -2,7 +2,7 @@
 //! loaded by the injector alone.
 
 /// Rules that one hook can have.
-pub const MAX_RULES: u32 = 64;
+pub const MAX_RULES: u32 = 96;
 /// Connections that are remembered for rules by control group.
 pub const MAX_FLOWS: u32 = 16_384;
 

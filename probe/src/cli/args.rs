@@ -142,7 +142,7 @@ fn parse_rung(text: &str) -> Result<String, String> {
 
 /// Parses a time span: a number with `ms`, `s`, `m` or `h`; a bare number is seconds.
 /// At least 1 ms, at most 30 days.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let seconds_per_unit = match unit.trim() {

@@ -5,6 +5,7 @@ pub mod args;
 pub mod attach;
 pub mod doctor;
 pub mod mark;
+pub mod net;
 pub mod outcome;
 pub mod outdir;
 pub mod report;
@@ -43,6 +44,8 @@ pub enum Command {
     Run(RunArgs),
     /// Begin a phase in a run that is under way
     Mark(mark::MarkArgs),
+    /// Apply network conditions by hand: delay, loss, rate on exactly the traffic under test
+    Net(net::NetArgs),
     /// Make the report again from a run directory (no root needed)
     Report(report::ReportArgs),
     /// Say what can be seen on this machine, what cannot, and the remedy
@@ -67,6 +70,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Attach(args) => attach::run(args),
         Command::Run(args) => run::run(args),
         Command::Mark(args) => mark::run(args),
+        Command::Net(args) => net::run(args),
         Command::Report(args) => report::run(args),
         Command::Doctor(args) => doctor::run(args),
     }

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -54,6 +55,14 @@ impl Stop {
     pub fn is_asked(&self) -> bool {
         let mut asked = [PollFd::new(self.asked.as_fd(), PollFlags::POLLIN)];
         poll(&mut asked, PollTimeout::ZERO).is_ok_and(|n_ready| n_ready > 0)
+    }
+
+    /// Waits for the request, or for so long.
+    pub fn wait(&self, limit: Duration) -> io::Result<()> {
+        let limit = PollTimeout::try_from(limit.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
+        let mut asked = [PollFd::new(self.asked.as_fd(), PollFlags::POLLIN)];
+        poll(&mut asked, limit)?;
+        Ok(())
     }
 
     /// Waits for the request; only inside a tokio runtime with I/O.

@@ -10,6 +10,10 @@ pub enum Cap {
     DacOverride = 1,
     /// Bypass read permissions: `/proc/PID/fd` of another user is a directory for its owner only.
     DacReadSearch = 2,
+    /// Change network devices and their queueing disciplines.
+    NetAdmin = 12,
+    /// Send packets of one's own making.
+    NetRaw = 13,
     /// Look at other users' processes (`/proc/PID/fd/*`, `maps`, `exe`, `ns/*`).
     SysPtrace = 19,
     /// Includes `CAP_BPF` and `CAP_PERFMON`; also needed to enter another network namespace and to switch
@@ -29,6 +33,8 @@ impl Cap {
         match self {
             Self::DacOverride => "cap_dac_override",
             Self::DacReadSearch => "cap_dac_read_search",
+            Self::NetAdmin => "cap_net_admin",
+            Self::NetRaw => "cap_net_raw",
             Self::SysPtrace => "cap_sys_ptrace",
             Self::SysAdmin => "cap_sys_admin",
             Self::SysResource => "cap_sys_resource",

@@ -32,11 +32,14 @@ const NETEM_PRNG_SEED: u16 = 14;
 
 const HTB_PARMS: u16 = 1;
 const HTB_INIT: u16 = 2;
+const HTB_DIRECT_QLEN: u16 = 5;
 const HTB_RATE64: u16 = 6;
 const HTB_CEIL64: u16 = 7;
 const HTB_VERSION: u32 = 3;
 /// `rate2quantum`, tc's default.
 const HTB_R2Q: u32 = 10;
+/// Packets that no class claims and that wait for the device: the device's own number may be as small as 32.
+const HTB_DIRECT_PACKETS: u32 = 10_000;
 /// Bytes that a class may send before others of the same priority have their turn.
 const HTB_QUANTUM: u32 = 60_000;
 
@@ -157,7 +160,9 @@ fn loss_model(loss: &Loss) -> Option<Vec<u8>> {
 /// `TCA_OPTIONS` of our root: what no class claims goes out at once.
 pub fn htb() -> Vec<u8> {
     let mut bytes = Bytes::default();
-    bytes.attribute(HTB_INIT, &words(&[HTB_VERSION, HTB_R2Q, 0, 0, 0]));
+    bytes
+        .attribute(HTB_INIT, &words(&[HTB_VERSION, HTB_R2Q, 0, 0, 0]))
+        .attribute(HTB_DIRECT_QLEN, &HTB_DIRECT_PACKETS.to_ne_bytes());
     bytes.0
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::condition::{Chance, Condition, Distribution, Link, Loss};
+use super::condition::{Condition, Distribution, Link, Loss};
 use super::distribution;
 use super::schedule::{Flap, Schedule, Step, Trace};
 use crate::profile::{ProfileErrors, nearest};

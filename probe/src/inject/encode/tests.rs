@@ -73,10 +73,10 @@ fn a_change_resends_all() {
     assert_eq!(bytes, hex(expected));
 }
 
-/// `htb` (its default class is 0 too)
+/// `htb direct_qlen 10000` (its default class is 0 too)
 #[test]
 fn htb_root() {
-    assert_eq!(htb(), hex("18000200 03000000 0a000000 00000000 00000000 00000000"));
+    assert_eq!(htb(), hex("18000200 03000000 0a000000 00000000 00000000 00000000 08000500 10270000"));
 }
 
 /// `htb rate 8mbit burst 15360`: as tc's, but for the rate tables, which the kernel does not look at when the link

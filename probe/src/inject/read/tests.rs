@@ -1,5 +1,6 @@
 //! Good texts, every kind of mistake with its line, and any text at all.
 
+use super::super::condition::Chance;
 use super::super::condition::MAX_DELAY;
 use super::*;
 use proptest::prelude::*;

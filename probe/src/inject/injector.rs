@@ -1,0 +1,490 @@
+//! Conditions on one device: applied, kept alive, changed over time, proved, and taken back, whatever happens.
+
+mod measure;
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::classifier::{self, Classifier, DeadMan, Role};
+use super::condition::Link;
+use super::encode;
+use super::journal::{self, Change, Journal, Saved};
+use super::mirror;
+use super::netlink::{Device, Netlink};
+use super::netns::{self, ROOT_PARENT};
+use super::plan::{self, Class, Direction, Hook, Place, Plan, ROOT, Target};
+use super::proof::Proof;
+use super::scope::Management;
+use super::undo;
+
+/// Without a sign of life for so long the classifier stops by itself.
+pub const HEARTBEAT: Duration = Duration::from_secs(3);
+/// How often there is one.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Conditions and their scopes.
+    pub targets: Vec<Target>,
+    /// The device's name, in the calling thread's network namespace.
+    pub device: String,
+    /// The service is on the other side of the device.
+    pub is_remote: bool,
+    /// Put ours in the place of a root queueing discipline that somebody set, and put that back afterwards.
+    pub replace_root: bool,
+    /// End by itself, also in the kernel.
+    pub ttl: Option<Duration>,
+    /// Who answers echo requests, where the scopes do not say.
+    pub echo: Option<IpAddr>,
+    /// Where journals are kept.
+    pub folder: PathBuf,
+    /// The program that cleans up when this process cannot: `probe`.
+    pub guard: Option<PathBuf>,
+}
+
+/// Why a request was not carried out; nothing has been changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct Refused(pub Vec<String>);
+
+fn refuse<T>(what: impl Into<String>) -> Result<T> {
+    Err(Refused(vec![what.into()]).into())
+}
+
+/// Conditions in force. Dropping it takes everything back.
+pub struct Injector {
+    netlink: Netlink,
+    device: Device,
+    between: Option<Device>,
+    request: Request,
+    place: Place,
+    plan: Plan,
+    /// The link of each class now.
+    links: Vec<Link>,
+    seeds: Vec<u64>,
+    egress: Option<Classifier>,
+    ingress: Option<Classifier>,
+    drops: Option<Classifier>,
+    journal: Option<Journal>,
+    guard: Option<Child>,
+    start: Instant,
+    last_beat: Instant,
+    measured: measure::Measured,
+}
+
+impl Injector {
+    /// Checks everything, then applies it. An error leaves nothing behind.
+    pub fn apply(request: Request) -> Result<Self> {
+        let mut netlink = Netlink::open()?;
+        let Some(device) = netlink.devices()?.into_iter().find(|device| device.name == request.device) else {
+            return refuse(format!("no network device has the name `{}`", request.device));
+        };
+        if !device.is_up {
+            return refuse(format!("the device `{}` is down", device.name));
+        }
+        let own_namespace = netns::own()?;
+        let Some(journal) = Journal::open(&request.folder, own_namespace, device.index)? else {
+            return refuse(format!("another injector is at work on `{}`: see `probe net show`", device.name));
+        };
+        if classifier::is_attached(&device.name) {
+            return refuse(format!("another injector is at work on `{}`, out of our sight", device.name));
+        }
+        // What a dead one left is swept first, so that it is not taken for the user's.
+        let (journal, device) = sweep(&mut netlink, journal, &request, own_namespace, device)?;
+        let echo = request.echo.or_else(|| {
+            let scopes: Vec<_> = request.targets.iter().map(|target| &target.scope).collect();
+            plan::echo_target(&scopes, device.is_loopback)
+        });
+        let place = Place {
+            is_loopback: device.is_loopback,
+            mtu: device.mtu,
+            is_remote: request.is_remote,
+            means: netns::means()?,
+            management: Management::find(),
+            echo_id: echo_id(),
+            echo_is_v6: echo.is_some_and(|echo| echo.is_ipv6()),
+        };
+        let plan = match plan::plan(&request.targets, &place) {
+            Ok(plan) => plan,
+            Err(problems) => {
+                journal.remove()?;
+                return Err(Refused(problems).into());
+            }
+        };
+        let mut injector = Self {
+            links: plan
+                .classes
+                .iter()
+                .map(|class| link_at(&request.targets, class, Duration::ZERO))
+                .collect(),
+            seeds: plan.classes.iter().map(|class| seed(&request.targets[class.target], class)).collect(),
+            measured: measure::Measured::new(echo),
+            journal: Some(journal),
+            netlink,
+            device,
+            between: None,
+            place,
+            plan,
+            egress: None,
+            ingress: None,
+            drops: None,
+            guard: None,
+            start: Instant::now(),
+            last_beat: Instant::now(),
+            request,
+        };
+        injector.carry_out(own_namespace)?;
+        Ok(injector)
+    }
+
+    fn carry_out(&mut self, netns: u64) -> Result<()> {
+        self.describe(netns)?;
+        let replaced = self.foreign_root()?;
+        self.start_guard()?;
+        self.measured.before(&self.place)?;
+        if !self.plan.classes.is_empty() {
+            self.note(Change::Root { replaced: replaced.clone() })?;
+            if let Some(saved) = &replaced {
+                self.netlink.delete_qdisc(self.device.index, ROOT_PARENT, saved.handle)?;
+            }
+            if let Err(error) =
+                self.netlink.add_qdisc(self.device.index, ROOT_PARENT, ROOT, "htb", Some(encode::htb()))
+            {
+                return Err(error.context(format!("failed to take over the root of `{}`", self.device.name)));
+            }
+        }
+        if let Some(new) = self.plan.mtu {
+            self.note(Change::Mtu { old: self.device.mtu, new })?;
+            self.netlink.set_mtu(self.device.index, new)?;
+        }
+        if self.plan.classes.iter().any(|class| class.hook == Hook::Ingress) {
+            self.stand_between()?;
+        }
+        for (number, class) in self.plan.classes.clone().iter().enumerate() {
+            self.build(class, number)?;
+        }
+        // Last: until a classifier is there, no packet meets a class.
+        self.start = Instant::now();
+        let life = self.life();
+        if self.plan.classes.iter().any(|class| class.hook == Hook::Egress) {
+            let name = self.device.name.clone();
+            self.make_room(&name, self.device.index, mirror::CLSACT_EGRESS)?;
+            self.egress = Some(Classifier::attach(&name, Role::Classify, &self.plan.egress, life)?);
+        }
+        if let Some(between) = self.between.clone() {
+            if !classifier::has_links() {
+                // The device itself is ours, and goes with all that is on it.
+                self.netlink.add_qdisc(
+                    between.index,
+                    mirror::CLSACT,
+                    mirror::CLSACT_HANDLE,
+                    "clsact",
+                    None,
+                )?;
+            }
+            self.ingress = Some(Classifier::attach(&between.name, Role::Classify, &self.plan.ingress, life)?);
+        }
+        if !self.plan.drops.is_empty() {
+            let name = self.device.name.clone();
+            self.make_room(&name, self.device.index, mirror::CLSACT_INGRESS)?;
+            self.drops = Some(Classifier::attach(&name, Role::Drop, &self.plan.drops, life)?);
+        }
+        Ok(())
+    }
+
+    /// Who it is and what it does, for `show` and for who sweeps.
+    fn describe(&mut self, netns: u64) -> Result<()> {
+        let what = self
+            .request
+            .targets
+            .iter()
+            .map(|target| format!("{} on {}", target.condition.name, target.scope))
+            .collect();
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.entry = journal::Entry {
+            pid: std::process::id(),
+            netns,
+            index: self.device.index,
+            device: self.device.name.clone(),
+            what,
+            changes: Vec::new(),
+        };
+        journal.save()
+    }
+
+    fn note(&mut self, change: Change) -> Result<()> {
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.note(change))
+    }
+
+    /// The root that somebody set; refused, or to be replaced where that is asked for and can be undone.
+    fn foreign_root(&mut self) -> Result<Option<Saved>> {
+        let qdiscs = self.netlink.qdiscs(self.device.index)?;
+        let Some(root) = qdiscs.iter().find(|tc| tc.parent == ROOT_PARENT && tc.handle != 0) else {
+            return Ok(None);
+        };
+        let shown = format!("`{}` {:x}:", root.kind, root.handle >> 16);
+        if !self.request.replace_root {
+            return refuse(format!(
+                "`{}` has the root queueing discipline {shown} that somebody set: take it away, or use --replace-root, \
+                 which puts it back afterwards",
+                self.device.name
+            ));
+        }
+        let has_children = qdiscs
+            .iter()
+            .any(|tc| tc.parent != ROOT_PARENT && tc.handle != mirror::CLSACT_HANDLE && tc.handle != 0);
+        if has_children || !self.netlink.classes(self.device.index)?.is_empty() && root.kind != "fq_codel" {
+            return refuse(format!(
+                "the root queueing discipline {shown} has classes, which could not be put back as they were"
+            ));
+        }
+        if root.kind == "netem" {
+            return refuse(
+                "the root queueing discipline is a netem, whose distribution could not be put back"
+                    .to_owned(),
+            );
+        }
+        Ok(Some(Saved { kind: root.kind.clone(), handle: root.handle, options: root.options.clone() }))
+    }
+
+    /// A process of its own that waits for our end, and sweeps.
+    fn start_guard(&mut self) -> Result<()> {
+        let (Some(program), Some(journal)) = (&self.request.guard, &self.journal) else { return Ok(()) };
+        let child = Command::new(program)
+            .args(["net", "guard", "--journal"])
+            .arg(journal.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .context("failed to start the guard that cleans up after a crash")?;
+        self.guard = Some(child);
+        Ok(())
+    }
+
+    /// Kernels without tcx hold programs in a clsact.
+    fn make_room(&mut self, name: &str, index: u32, parent: u32) -> Result<()> {
+        if classifier::has_links() {
+            return Ok(());
+        }
+        self.add_clsact(index).with_context(|| format!("failed to make room for a program on `{name}`"))?;
+        self.note(Change::Filters { parent })
+    }
+
+    fn add_clsact(&mut self, index: u32) -> Result<()> {
+        let has_one = self.netlink.qdiscs(index)?.iter().any(|tc| tc.handle == mirror::CLSACT_HANDLE);
+        if has_one {
+            return Ok(());
+        }
+        self.note(Change::Clsact)?;
+        self.netlink.add_qdisc(index, mirror::CLSACT, mirror::CLSACT_HANDLE, "clsact", None)
+    }
+
+    /// The device between, and the filter that leads there.
+    fn stand_between(&mut self) -> Result<()> {
+        let name = format!("probe-ifb{}", self.device.index);
+        self.note(Change::Between { name: name.clone() })?;
+        self.netlink.add_ifb(&name)?;
+        let found = self.netlink.devices()?.into_iter().find(|device| device.name == name);
+        let between = found.with_context(|| format!("failed to find the device `{name}`"))?;
+        self.netlink.add_qdisc(between.index, ROOT_PARENT, ROOT, "htb", Some(encode::htb()))?;
+        self.add_clsact(self.device.index)?;
+        self.note(Change::Filters { parent: mirror::CLSACT_INGRESS })?;
+        mirror::add(&mut self.netlink, self.device.index, between.index)?;
+        self.between = Some(between);
+        Ok(())
+    }
+
+    fn index_of(&self, class: &Class) -> u32 {
+        match (class.hook, &self.between) {
+            (Hook::Ingress, Some(between)) => between.index,
+            _ => self.device.index,
+        }
+    }
+
+    fn build(&mut self, class: &Class, number: usize) -> Result<()> {
+        let index = self.index_of(class);
+        let link = self.links[number].clone();
+        self.netlink.set_class(index, ROOT, class.id, "htb", encode::htb_class(plan::shape(&link)), true)?;
+        let mut parent = class.id;
+        if let Some(max_packet) = class.slice {
+            // Its own queue is never used: what is below takes each packet at once.
+            self.netlink.add_qdisc(
+                index,
+                parent,
+                class.tbf(),
+                "tbf",
+                Some(encode::tbf(max_packet, u32::MAX >> 1)),
+            )?;
+            parent = class.tbf() | 1;
+        }
+        if class.has_netem {
+            let options = encode::netem(&link, class.limit, Some(self.seeds[number]), false);
+            self.netlink.add_qdisc(index, parent, class.netem(), "netem", Some(options))?;
+            parent = class.netem() | 1;
+        }
+        self.netlink.add_qdisc(index, parent, class.fifo(), "pfifo", Some(encode::pfifo(class.queue)))
+    }
+
+    /// Until when the classifier may work without another sign of life.
+    fn life(&self) -> Duration {
+        let left = self.request.ttl.map_or(HEARTBEAT, |ttl| ttl.saturating_sub(self.start.elapsed()));
+        left.min(HEARTBEAT)
+    }
+
+    /// To be called again and again: gives a sign of life and follows the schedule. Says how long it may take until the
+    /// next call; none when the time is over.
+    pub fn tick(&mut self) -> Result<Option<Duration>> {
+        let now = self.start.elapsed();
+        if self.request.ttl.is_some_and(|ttl| now >= ttl) {
+            return Ok(None);
+        }
+        if self.last_beat.elapsed() >= BEAT || self.request.ttl.is_some() {
+            self.last_beat = Instant::now();
+            let life = self.life();
+            for classifier in [&mut self.egress, &mut self.ingress, &mut self.drops].into_iter().flatten() {
+                classifier.live_for(life)?;
+            }
+            if !self.netlink.devices()?.iter().any(|device| device.index == self.device.index) {
+                bail!("the device `{}` has disappeared", self.device.name);
+            }
+        }
+        let mut wait = BEAT;
+        for number in 0..self.plan.classes.len() {
+            let class = self.plan.classes[number].clone();
+            let link = link_at(&self.request.targets, &class, now);
+            if link != self.links[number] {
+                self.change(&class, number, &link)?;
+                tracing::debug!(
+                    at_ms = now.as_millis(),
+                    direction = class.direction.name(),
+                    ?link,
+                    "condition changed"
+                );
+                self.links[number] = link;
+            }
+            let schedule = &self.request.targets[class.target].condition.schedule;
+            if let Some(next) = schedule.next_change(now) {
+                wait = wait.min(next.saturating_sub(self.start.elapsed()));
+            }
+        }
+        if let Some(ttl) = self.request.ttl {
+            wait = wait.min(ttl.saturating_sub(self.start.elapsed()));
+        }
+        Ok(Some(wait))
+    }
+
+    fn change(&mut self, class: &Class, number: usize, link: &Link) -> Result<()> {
+        let index = self.index_of(class);
+        self.netlink.set_class(index, ROOT, class.id, "htb", encode::htb_class(plan::shape(link)), false)?;
+        if class.has_netem {
+            let parent = if class.slice.is_some() { class.tbf() | 1 } else { class.id };
+            let options = encode::netem(link, class.limit, Some(self.seeds[number]), true);
+            self.netlink.change_qdisc(index, parent, class.netem(), "netem", options)?;
+        }
+        Ok(())
+    }
+
+    /// What ends the impairment when this process dies.
+    pub fn dead_man(&self) -> DeadMan {
+        let all = [&self.egress, &self.ingress, &self.drops];
+        let is_deadline =
+            all.into_iter().flatten().any(|classifier| classifier.dead_man() == DeadMan::Deadline);
+        if is_deadline { DeadMan::Deadline } else { DeadMan::Link }
+    }
+
+    /// Reads back what is in force, and measures it with packets of our own: takes seconds.
+    pub fn verify(&mut self) -> Result<Proof> {
+        measure::verify(self)
+    }
+
+    /// Takes everything back, and says what came of it: the last numbers, and whether traffic is clean again.
+    pub fn release(mut self) -> Result<Proof> {
+        let counted = measure::last_counts(&mut self);
+        self.take_back()?;
+        self.measured.after(&self.place)?;
+        counted?;
+        Ok(measure::finish(&self))
+    }
+
+    fn take_back(&mut self) -> Result<()> {
+        let mut failure = None;
+        for classifier in [self.egress.take(), self.ingress.take(), self.drops.take()].into_iter().flatten() {
+            if let Err(error) = classifier.detach() {
+                failure.get_or_insert(error);
+            }
+        }
+        if let Some(journal) = self.journal.take()
+            && let Err(error) = undo::undo(&mut self.netlink, journal)
+        {
+            failure.get_or_insert(error);
+        }
+        if let Some(mut guard) = self.guard.take() {
+            // Its input ends, it finds no journal, and goes.
+            drop(guard.stdin.take());
+            let _ = guard.wait();
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Injector {
+    fn drop(&mut self) {
+        if let Err(error) = self.take_back() {
+            tracing::error!(error = format!("{error:#}"), "failed to take back all of the network condition");
+            let _ = std::io::stderr().flush();
+        }
+    }
+}
+
+/// Takes back what a dead injector left on a device, and looks at the device again.
+fn sweep(
+    netlink: &mut Netlink,
+    journal: Journal,
+    request: &Request,
+    netns: u64,
+    device: Device,
+) -> Result<(Journal, Device)> {
+    let is_ours = undo::has_our_root(netlink, device.index)?;
+    if journal.entry.changes.is_empty() && !is_ours {
+        return Ok((journal, device));
+    }
+    tracing::info!(device = %device.name, "taking back what an earlier injector left");
+    undo::undo(netlink, journal)?;
+    undo::remove_root(netlink, device.index)?;
+    let device = netlink
+        .devices()?
+        .into_iter()
+        .find(|found| found.index == device.index)
+        .context("failed to find the device again")?;
+    let journal = Journal::open(&request.folder, netns, device.index)?;
+    Ok((journal.context("failed to lock the journal again: another injector was quicker")?, device))
+}
+
+/// The link of a class at a time.
+fn link_at(targets: &[Target], class: &Class, time: Duration) -> Link {
+    let condition = &targets[class.target].condition;
+    let (up, down) = condition.schedule.at(time, &condition.up, &condition.down);
+    if class.direction == Direction::Down { down } else { up }
+}
+
+/// Of a class: from the condition's, or from anywhere.
+fn seed(target: &Target, class: &Class) -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    let chosen = target.condition.seed.unwrap_or_else(|| RandomState::new().hash_one(class.id));
+    chosen.wrapping_add(u64::from(class.id & 1))
+}
+
+/// First identifier of our echoes: others on this machine have others.
+fn echo_id() -> u16 {
+    let pid = std::process::id();
+    0x4000 | u16::try_from(pid & 0x3f).unwrap_or(0) << 8
+}

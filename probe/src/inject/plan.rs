@@ -1,0 +1,493 @@
+//! From conditions and scopes to classes and rules. Pure: what the device and the kernel are like comes in, what to do
+//! goes out, and everything that cannot be done is refused here, before anything is touched.
+
+use std::net::IpAddr;
+
+use probe_common::inject::{
+    FLOW_ANSWER, FLOW_LEARN, ICMP_ANY, MAX_RULES, PEER_ANY, PEER_DEST, PEER_SOURCE, Rule,
+};
+
+use super::condition::{Condition, Link, MAX_QUEUE, MAX_RATE};
+use super::encode::{Shape, probability};
+use super::scope::{Cidr, Management, Proto, Scope};
+
+/// Our root's handle; nobody else has it.
+pub const ROOT: u32 = 0x504f_0000;
+/// Conditions at a time.
+pub const MAX_SCOPES: usize = 12;
+/// The MTU that a loopback device gets where packets have fates of their own.
+pub const LOOPBACK_MTU: u32 = 1500;
+/// Room for the link layer on top of the MTU: Ethernet and a VLAN tag.
+const LINK_HEAD: u32 = 18;
+/// Bytes of our large echoes: with its headers such a packet fits everywhere.
+pub const RATE_ECHO_PAYLOAD: usize = 1200;
+/// netem's queue, packets.
+const MIN_LIMIT: u32 = 1000;
+const MAX_LIMIT: u64 = 1_000_000;
+/// What a link without a rate is taken to carry at most, bytes per second (10 Gbit/s).
+const ASSUMED_RATE: u64 = 1_250_000_000;
+
+/// Which way packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the service.
+    Up,
+    /// From the service to the client.
+    Down,
+    /// Cannot be told apart.
+    Both,
+}
+
+impl Direction {
+    /// One word for reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Both => "each way",
+        }
+    }
+}
+
+/// Where packets are caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// On their way out of the device.
+    Egress,
+    /// On their way in, over a device that stands between.
+    Ingress,
+}
+
+/// One condition and what it is for.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The condition.
+    pub condition: Condition,
+    /// Which packets.
+    pub scope: Scope,
+    /// Only this way; the other stays clean.
+    pub only: Option<Direction>,
+}
+
+/// What the kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is the answer to one question")]
+pub struct Means {
+    /// sch_htb
+    pub htb: bool,
+    /// sch_netem
+    pub netem: bool,
+    /// sch_tbf
+    pub tbf: bool,
+    /// ifb devices, cls_u32 and act_mirred
+    pub ifb: bool,
+}
+
+/// The place.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The device leads to this very host.
+    pub is_loopback: bool,
+    /// The device's largest packet.
+    pub mtu: u32,
+    /// The service is on the other side of the device.
+    pub is_remote: bool,
+    /// What the kernel has.
+    pub means: Means,
+    /// Never touched.
+    pub management: Option<Management>,
+    /// First identifier of our own echo packets.
+    pub echo_id: u16,
+    /// They go to an IPv6 address.
+    pub echo_is_v6: bool,
+}
+
+/// One class with its link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Class {
+    /// Index of the target.
+    pub target: usize,
+    /// Whose packets.
+    pub direction: Direction,
+    /// Where.
+    pub hook: Hook,
+    /// Class id: the upper half is [`ROOT`]'s.
+    pub id: u32,
+    /// Largest packet that passes in one piece; none leaves super-packets whole.
+    pub slice: Option<u32>,
+    /// A netem is part of it.
+    pub has_netem: bool,
+    /// netem's queue, packets: for the largest of all links that the schedule leads to.
+    pub limit: u32,
+    /// Packets that wait for the rate.
+    pub queue: u32,
+}
+
+impl Class {
+    fn handle(&self, base: u32) -> u32 {
+        (base + (self.id & 0xff)) << 16
+    }
+
+    /// Handle of the slicer below it.
+    #[must_use]
+    pub fn tbf(&self) -> u32 {
+        self.handle(0x5100)
+    }
+
+    /// Handle of its netem.
+    #[must_use]
+    pub fn netem(&self) -> u32 {
+        self.handle(0x5200)
+    }
+
+    /// Handle of the queue that waits for the rate.
+    #[must_use]
+    pub fn fifo(&self) -> u32 {
+        self.handle(0x5300)
+    }
+}
+
+/// A rule, and which target it counts for; none for our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnedRule {
+    /// The target.
+    pub target: Option<usize>,
+    /// For the classifier.
+    pub rule: Rule,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Classes at both hooks.
+    pub classes: Vec<Class>,
+    /// Rules of the egress classifier.
+    pub egress: Vec<OwnedRule>,
+    /// Rules of the classifier on the device between.
+    pub ingress: Vec<OwnedRule>,
+    /// Rules of the dropper at ingress, where the kernel has no netem.
+    pub drops: Vec<OwnedRule>,
+    /// The MTU to set.
+    pub mtu: Option<u32>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// netem's queue for a link, packets: half as much again as fit on the way, at the longest delay that four deviations
+/// of jitter make, and what waits for the rate.
+#[must_use]
+pub fn limit(link: &Link, mtu: u32) -> u32 {
+    let rate = u128::from(link.rate.unwrap_or(ASSUMED_RATE));
+    let delay = link.delay.as_nanos() + 4 * link.jitter.as_nanos();
+    let in_flight = rate * delay * 3 / 2 / 1_000_000_000 / u128::from(mtu.clamp(64, 9000));
+    let packets = u64::try_from(in_flight).unwrap_or(u64::MAX).saturating_add(u64::from(queue(link)));
+    u32::try_from(packets.min(MAX_LIMIT)).unwrap_or(u32::MAX).max(MIN_LIMIT)
+}
+
+/// Packets that wait for the rate: a quarter of a second, where the condition does not say.
+#[must_use]
+pub fn queue(link: &Link) -> u32 {
+    let Some(rate) = link.rate else { return MIN_LIMIT };
+    let usual = || u32::try_from(rate / 4 / 1500).unwrap_or(MAX_QUEUE).clamp(20, MAX_QUEUE);
+    link.queue.unwrap_or_else(usual)
+}
+
+/// The class's rate and burst: 10 ms of the rate where the condition does not say; no limit is 100 Gbit/s.
+#[must_use]
+pub fn shape(link: &Link) -> Shape {
+    let rate = link.rate.unwrap_or(MAX_RATE);
+    let usual = u32::try_from(rate / 100).unwrap_or(u32::MAX).clamp(3_200, 12_500_000);
+    Shape { rate, burst: link.burst.unwrap_or(usual) }
+}
+
+/// Makes the plan, or says all that stands against it.
+pub fn plan(targets: &[Target], place: &Place) -> Result<Plan, Vec<String>> {
+    let mut planner = Planner {
+        place,
+        problems: Vec::new(),
+        plan: Plan {
+            classes: Vec::new(),
+            egress: Vec::new(),
+            ingress: Vec::new(),
+            drops: Vec::new(),
+            mtu: None,
+            notes: Vec::new(),
+        },
+    };
+    if targets.len() > MAX_SCOPES {
+        planner.problems.push(format!("at most {MAX_SCOPES} conditions at a time"));
+    }
+    if !place.means.htb {
+        planner.problems.push("the kernel lacks sch_htb: nothing can be injected".to_owned());
+    }
+    planner.spare_management();
+    for (index, target) in targets.iter().enumerate().take(MAX_SCOPES) {
+        planner.target(index, target);
+    }
+    let n_rules = planner.plan.egress.len().max(planner.plan.ingress.len()).max(planner.plan.drops.len());
+    if n_rules > MAX_RULES as usize {
+        planner.problems.push(format!("{n_rules} rules, but {MAX_RULES} fit: name fewer ports and peers"));
+    }
+    if planner.plan.classes.is_empty() && planner.plan.drops.is_empty() && planner.problems.is_empty() {
+        planner.problems.push("the conditions change nothing".to_owned());
+    }
+    if planner.problems.is_empty() { Ok(planner.plan) } else { Err(planner.problems) }
+}
+
+struct Planner<'a> {
+    place: &'a Place,
+    problems: Vec<String>,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    /// The first rules: they match before any other, and leave the packet alone.
+    fn spare_management(&mut self) {
+        let Some(management) = self.place.management else { return };
+        let (peer, mask) = Cidr::host(management.peer.ip()).words();
+        let own = Rule { proto: Proto::Tcp.number(), icmp_type: ICMP_ANY, peer, mask, ..Rule::default() };
+        let out = Rule {
+            source_port: management.port,
+            dest_port: management.peer.port(),
+            peer_is: PEER_DEST,
+            ..own
+        };
+        let back = Rule {
+            source_port: management.peer.port(),
+            dest_port: management.port,
+            peer_is: PEER_SOURCE,
+            ..own
+        };
+        for rules in [&mut self.plan.egress, &mut self.plan.ingress, &mut self.plan.drops] {
+            rules.extend([out, back].map(|rule| OwnedRule { target: None, rule }));
+        }
+    }
+
+    fn target(&mut self, index: usize, target: &Target) {
+        let name = &target.condition.name;
+        let (ups, downs) = target.condition.schedule.extremes(&target.condition.up, &target.condition.down);
+        let is_wanted = |direction| target.only.is_none_or(|only| only == direction);
+        let is_used = |links: &[Link]| links.iter().any(|link| !link.is_clean());
+        let has_up = is_wanted(Direction::Up) && is_used(&ups);
+        let has_down = is_wanted(Direction::Down) && is_used(&downs);
+        let loses_all = |links: &[Link]| links.iter().any(|link| link.loss.long_run() >= 1.0);
+        if target.scope.is_everything() && (has_up && loses_all(&ups) || has_down && loses_all(&downs)) {
+            self.problems.push(format!(
+                "`{name}` loses every packet, and no scope says of what: name a port, a peer or a control group"
+            ));
+        }
+        let cannot_tell =
+            self.place.is_loopback && target.scope.ports.is_empty() && target.scope.cgroup.is_none();
+        if cannot_tell {
+            if target.only.is_some() || ups != downs {
+                self.problems.push(format!(
+                    "`{name}` differs by direction, which cannot be told apart on a loopback device without the \
+                     service's port"
+                ));
+            } else if has_up {
+                self.class(index, target, Direction::Both, &ups);
+            }
+            return;
+        }
+        for (direction, is_used, links) in
+            [(Direction::Up, has_up, &ups), (Direction::Down, has_down, &downs)]
+        {
+            if is_used {
+                self.class(index, target, direction, links);
+            }
+        }
+    }
+
+    fn hook(&self, direction: Direction) -> Hook {
+        let comes_in = match direction {
+            Direction::Up => !self.place.is_remote,
+            Direction::Down => self.place.is_remote,
+            Direction::Both => false,
+        };
+        if comes_in && !self.place.is_loopback { Hook::Ingress } else { Hook::Egress }
+    }
+
+    fn class(&mut self, index: usize, target: &Target, direction: Direction, links: &[Link]) {
+        let hook = self.hook(direction);
+        let means = self.place.means;
+        let name = &target.condition.name;
+        let mut needs: Vec<&str> = links.iter().flat_map(Link::needs_netem).collect();
+        needs.sort_unstable();
+        needs.dedup();
+        let is_lossy = links.iter().any(|link| !link.loss.is_none());
+        if !means.netem && !needs.is_empty() {
+            self.problems.push(format!(
+                "this kernel lacks sch_netem, which `{name}` needs for {} ({})",
+                needs.join(", "),
+                direction.name()
+            ));
+            return;
+        }
+        if hook == Hook::Ingress && target.scope.cgroup.is_some() {
+            self.problems.push(format!(
+                "`{name}` is for a control group, but packets that come in on this device belong to none yet: use \
+                 `--only {}`, or name a port",
+                if direction == Direction::Up { "down" } else { "up" }
+            ));
+            return;
+        }
+        let is_limited = links.iter().any(|link| link.rate.is_some());
+        let only_drops = !means.netem && is_lossy;
+        if only_drops && hook == Hook::Egress && !self.place.is_loopback {
+            self.problems.push(format!(
+                "this kernel lacks sch_netem, and without it packets can be lost on their way in only: `{name}` loses \
+                 them {} too",
+                direction.name()
+            ));
+            return;
+        }
+        if only_drops && !target.condition.schedule.is_constant() {
+            self.problems.push(format!(
+                "this kernel lacks sch_netem, which the schedule of `{name}` needs for its losses"
+            ));
+            return;
+        }
+        if hook == Hook::Ingress && (means.netem || is_limited) && !means.ifb {
+            self.problems.push(format!(
+                "this kernel lacks ifb devices or their redirection, which `{name}` needs for packets that come in"
+            ));
+            return;
+        }
+        let is_per_packet = is_limited || links.iter().any(Link::is_per_packet);
+        if is_per_packet && self.place.is_loopback && self.place.mtu > LOOPBACK_MTU {
+            self.plan.mtu = Some(LOOPBACK_MTU);
+        }
+        let mtu = self.plan.mtu.unwrap_or(self.place.mtu);
+        if is_per_packet && !means.tbf {
+            self.plan.notes.push("this kernel lacks sch_tbf: super-packets share one fate".to_owned());
+        }
+        let minor = 2 + 2 * u32::try_from(index).unwrap_or(0) + u32::from(direction == Direction::Down);
+        let class = Class {
+            target: index,
+            direction,
+            hook,
+            id: ROOT | minor,
+            slice: (is_per_packet && means.tbf).then_some(mtu + LINK_HEAD),
+            has_netem: means.netem,
+            limit: links.iter().map(|link| limit(link, mtu)).max().unwrap_or(MIN_LIMIT),
+            queue: links.iter().map(queue).max().unwrap_or(MIN_LIMIT),
+        };
+        let traffic = self.rules(index, target, direction);
+        let echoes = self.echoes(index, direction, hook);
+        if only_drops {
+            let loss = probability(links[0].loss.long_run());
+            let drops = traffic.iter().chain(&echoes).map(|owned| OwnedRule {
+                rule: Rule { loss, class: 0, flow: owned.rule.flow, ..owned.rule },
+                ..*owned
+            });
+            self.plan.drops.extend(drops);
+            self.plan.notes.push(format!(
+                "this kernel lacks sch_netem: the loss of `{name}` is made by a program at ingress"
+            ));
+            if !is_limited {
+                return;
+            }
+        }
+        let rules = if hook == Hook::Egress { &mut self.plan.egress } else { &mut self.plan.ingress };
+        let classed = |owned: OwnedRule| OwnedRule { rule: Rule { class: class.id, ..owned.rule }, ..owned };
+        rules.extend(traffic.into_iter().chain(echoes).map(classed));
+        self.plan.classes.push(class);
+    }
+
+    /// The rules for the traffic of a target.
+    fn rules(&self, index: usize, target: &Target, direction: Direction) -> Vec<OwnedRule> {
+        let scope = &target.scope;
+        let mut rule = Rule {
+            icmp_type: ICMP_ANY,
+            proto: scope.proto.map_or(0, Proto::number),
+            tag: u8::try_from(index + 1).unwrap_or(0),
+            ..Rule::default()
+        };
+        // The group's own packets carry it; those to the group are known by the connections that these showed.
+        let group_sends = if self.place.is_remote { Direction::Up } else { Direction::Down };
+        if let Some(cgroup) = &scope.cgroup {
+            if direction == group_sends {
+                rule.cgroup = cgroup.id;
+                rule.cgroup_level = cgroup.level;
+                rule.flow = FLOW_LEARN;
+            } else {
+                rule.flow = FLOW_ANSWER;
+            }
+        }
+        let ports = if scope.ports.is_empty() { vec![0] } else { scope.ports.clone() };
+        let peers = if scope.peers.is_empty() { vec![None] } else { scope.peers.iter().map(Some).collect() };
+        let mut rules = Vec::new();
+        for port in ports {
+            for peer in &peers {
+                let mut rule = rule;
+                match direction {
+                    Direction::Up => rule.dest_port = port,
+                    Direction::Down => rule.source_port = port,
+                    Direction::Both => {}
+                }
+                if let Some(peer) = peer {
+                    (rule.peer, rule.mask) = peer.words();
+                    let peer_sends = (direction == Direction::Up) != self.place.is_remote;
+                    rule.peer_is = if peer_sends { PEER_SOURCE } else { PEER_DEST };
+                    if direction == Direction::Both {
+                        // Both ends of a loopback connection are looked at: one rule for each.
+                        rules.push(Rule { peer_is: PEER_SOURCE, ..rule });
+                        rule.peer_is = PEER_DEST;
+                    }
+                } else {
+                    rule.peer_is = PEER_ANY;
+                }
+                rules.push(rule);
+            }
+        }
+        rules.into_iter().map(|rule| OwnedRule { target: Some(index), rule }).collect()
+    }
+
+    /// The rules for our own echo packets: through the same classes, by an identifier that says which way.
+    fn echoes(&self, index: usize, direction: Direction, hook: Hook) -> Vec<OwnedRule> {
+        let ids = EchoIds::of(self.place.echo_id, index);
+        let (request, answer, proto) = if self.place.echo_is_v6 { (128, 129, 58) } else { (8, 0, 1) };
+        let own = |icmp_type, echo_id| OwnedRule {
+            target: None,
+            rule: Rule { icmp_type, echo_id, proto, ..Rule::default() },
+        };
+        let requests = [own(request, ids.round_trip), own(request, ids.out)];
+        let answers = [own(answer, ids.round_trip), own(answer, ids.back)];
+        match (direction, self.place.is_loopback, hook) {
+            (Direction::Both, ..) => [requests, answers].concat(),
+            (Direction::Up, true, _) | (_, false, Hook::Egress) => requests.to_vec(),
+            (Direction::Down, true, _) | (_, false, Hook::Ingress) => answers.to_vec(),
+        }
+    }
+}
+
+/// Identifiers of our echo packets for one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EchoIds {
+    /// Requests and answers go through their classes.
+    pub round_trip: u16,
+    /// Only requests do.
+    pub out: u16,
+    /// Only answers do.
+    pub back: u16,
+}
+
+impl EchoIds {
+    /// Of a target, from the first identifier on.
+    #[must_use]
+    pub fn of(first: u16, index: usize) -> Self {
+        let base = first.wrapping_add(4 * u16::try_from(index).unwrap_or(0));
+        Self { round_trip: base, out: base.wrapping_add(1), back: base.wrapping_add(2) }
+    }
+}
+
+/// Whom to ask for echoes: the loopback address, or the only address that a scope names.
+#[must_use]
+pub fn echo_target(scopes: &[&Scope], is_loopback: bool) -> Option<IpAddr> {
+    let single = scopes.iter().flat_map(|scope| &scope.peers).find_map(Cidr::single);
+    if is_loopback { Some(IpAddr::from([127, 0, 0, 1])) } else { single }
+}
+
+#[cfg(test)]
+mod tests;
