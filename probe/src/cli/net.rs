@@ -271,7 +271,7 @@ fn more(text: &str) -> Result<Target, String> {
                     Only::from_str(value, false)
                         .map_err(|_| format!("`{value}` is neither up nor down"))?
                         .into(),
-                )
+                );
             }
             _ => return Err(format!("unknown key `{key}` (port, peer, proto, cgroup, only)")),
         }

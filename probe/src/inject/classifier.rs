@@ -56,7 +56,7 @@ pub enum DeadMan {
 
 /// A loaded and attached program. Dropping it detaches it.
 pub struct Classifier {
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
     link: Option<SchedClassifierLink>,
     control: Array<MapData, Control>,
     counts: PerCpuArray<MapData, RuleCount>,
@@ -95,11 +95,11 @@ impl Classifier {
             n_rules: u32::try_from(rules.len()).unwrap_or(0),
             link: None,
             dead_man: DeadMan::Link,
-            _ebpf: ebpf,
+            ebpf,
         };
         classifier.live_for(lifetime)?;
         let program: &mut SchedClassifier = classifier
-            ._ebpf
+            .ebpf
             .program_mut(role.program())
             .ok_or_else(|| anyhow!("failed to find the program `{}`", role.program()))?
             .try_into()?;

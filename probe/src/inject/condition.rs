@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest delay or jitter: netem clamps jitter to 2^31 ns, and nobody waits longer for a packet.
-pub const MAX_DELAY: Duration = Duration::from_secs(60);
+pub const MAX_DELAY: Duration = Duration::from_mins(1);
 /// Longest jitter: `INT_MAX` nanoseconds in the kernel.
 pub const MAX_JITTER: Duration = Duration::from_millis(2_147);
 /// Slowest rate, bytes per second: below it a full packet takes more than a minute.

@@ -28,12 +28,11 @@ pub fn parse(text: &str) -> Result<Distribution, Vec<(usize, String)>> {
     let mut entries: Vec<i16> = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         for word in line.split('#').next().unwrap_or_default().split_whitespace() {
-            match word.parse::<i16>() {
-                Ok(entry) => entries.push(entry),
-                Err(_) => {
-                    let shown: String = word.chars().take(20).flat_map(char::escape_default).collect();
-                    errors.push((number, format!("`{shown}` is not a number from -32768 to 32767")));
-                }
+            if let Ok(entry) = word.parse() {
+                entries.push(entry);
+            } else {
+                let shown: String = word.chars().take(20).flat_map(char::escape_default).collect();
+                errors.push((number, format!("`{shown}` is not a number from -32768 to 32767")));
             }
             if entries.len() > MAX_ENTRIES || errors.len() > 20 {
                 errors.push((number, format!("more than {MAX_ENTRIES} entries or too many mistakes")));
@@ -59,7 +58,6 @@ fn make(quantile: fn(f64) -> f64) -> Vec<i16> {
 }
 
 /// Of the standard normal distribution (Acklam's rational approximation, error below 1.2e-9 of the value).
-#[expect(clippy::many_single_char_names, reason = "the names of the published algorithm")]
 fn normal(p: f64) -> f64 {
     const A: [f64; 6] = [
         -39.696_830_286_653_76,

@@ -86,7 +86,7 @@ pub fn run(series: &Series) -> Result<Outcome> {
                 Ok(_) => outcome.sent += 1,
                 // A full queue of our own making: that request never left.
                 Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
-                    sent_at[usize::from(next)] = None
+                    sent_at[usize::from(next)] = None;
                 }
                 Err(error) => {
                     return Err(error)

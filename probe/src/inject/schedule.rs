@@ -77,7 +77,7 @@ impl Trace {
                     errors.push((number, format!("{time} comes after {last}: times must not go back")));
                 }
                 Ok(time) if time > MAX_TRACE_MS => {
-                    errors.push((number, "a trace is at most a day long".to_owned()))
+                    errors.push((number, "a trace is at most a day long".to_owned()));
                 }
                 Ok(time) => {
                     last = time;
@@ -142,7 +142,7 @@ impl Schedule {
             let share = if step.over.is_zero() {
                 1.0
             } else {
-                (time - step.at).as_secs_f64() / step.over.as_secs_f64()
+                time.saturating_sub(step.at).as_secs_f64() / step.over.as_secs_f64()
             };
             now = (now.0.towards(&step.up, share), now.1.towards(&step.down, share));
         }
@@ -192,7 +192,9 @@ impl Schedule {
         }
         for (links, trace) in [(&mut ups, &self.trace_up), (&mut downs, &self.trace_down)] {
             if let Some(trace) = trace {
-                links.iter_mut().for_each(|link| link.rate = Some(trace.max_rate()));
+                for link in links.iter_mut() {
+                    link.rate = Some(trace.max_rate());
+                }
             }
             if self.flap.is_some() {
                 let mut away = links[0].clone();
@@ -217,7 +219,8 @@ impl Flap {
     fn next_change(self, time: Duration) -> Duration {
         let into = self.in_period(time);
         let there = self.every.saturating_sub(self.away);
-        let left = if into < there { there - into } else { self.every.saturating_sub(into) };
+        let end = if into < there { there } else { self.every };
+        let left = end.saturating_sub(into);
         time + left.max(Duration::from_millis(1))
     }
 }

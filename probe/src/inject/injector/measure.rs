@@ -267,7 +267,7 @@ fn rate(
     if counted.len() < 10 || last == first {
         return Ok(None);
     }
-    Ok(Some((counted.len() - 1) as f64 * frame as f64 / (*last - *first).as_secs_f64()))
+    Ok(Some((counted.len() - 1) as f64 * frame as f64 / last.saturating_sub(*first).as_secs_f64()))
 }
 
 /// Reads the counters for the last time.
