@@ -25,6 +25,12 @@ pub fn obstacle(loads_programs: impl FnOnce() -> Result<(), String>) -> Option<R
     loads_programs().err().map(|error| Reason(format!("the kernel refuses BPF: {error}")))
 }
 
+/// The kernel was built without something that a trial needs.
+#[must_use]
+pub fn lacks(what: &str) -> Reason {
+    Reason(format!("this kernel lacks {what}"))
+}
+
 /// Makes a trial of a test function, ignored where there is an obstacle.
 pub fn trial(
     name: &str,

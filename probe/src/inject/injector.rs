@@ -25,6 +25,8 @@ use super::undo;
 
 /// Without a sign of life for so long the classifier stops by itself.
 pub const HEARTBEAT: Duration = Duration::from_secs(3);
+/// Disciplines that list classes of their own making, which come back with them.
+const OWN_CLASSES: [&str; 4] = ["tbf", "fq_codel", "sfq", "cake"];
 /// How often there is one.
 const BEAT: Duration = Duration::from_millis(500);
 
@@ -240,7 +242,8 @@ impl Injector {
         let has_children = qdiscs
             .iter()
             .any(|tc| tc.parent != ROOT_PARENT && tc.handle != mirror::CLSACT_HANDLE && tc.handle != 0);
-        if has_children || !self.netlink.classes(self.device.index)?.is_empty() && root.kind != "fq_codel" {
+        let has_classes = !self.netlink.classes(self.device.index)?.is_empty();
+        if has_children || has_classes && !OWN_CLASSES.contains(&root.kind.as_str()) {
             return refuse(format!(
                 "the root queueing discipline {shown} has classes, which could not be put back as they were"
             ));

@@ -1,0 +1,197 @@
+//! What is asked for is what sockets meet.
+
+use std::{fs, net::TcpListener, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use probe_tests::wait;
+
+use crate::{
+    Suite,
+    bench::{self, Injection, arrivals, goodput, is_plausible, round_trip, run, udp_echo},
+};
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add("force::rate_within_five_percent", rate);
+    suite.add("force::loss_within_the_binomial_interval", loss);
+    suite.add("force::killed_under_load", killed);
+    suite.add("force::one_port_and_not_the_other", one_port);
+    suite.add("force::what_comes_in_on_a_veth", incoming);
+    suite.add_netem("force::delay_within_five_percent", delay);
+    suite.add_netem("force::loss_over_tcp", loss_over_tcp);
+    suite.add_netem("force::steps_are_followed", steps);
+}
+
+/// Payload per byte on the wire at an MTU of 1500: TCP with time stamps, IP and Ethernet headers.
+const TCP_SHARE: f64 = 1448.0 / 1514.0;
+
+fn rate() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port().to_string();
+    let mut injection = Injection::start(&["--dev", "lo", "--set", "rate=20mbit", "--port", &port])?;
+    let on_wire = goodput(&listener, 1_000_000, 6_000_000)? / TCP_SHARE;
+    ensure!((on_wire / 2.5e6 - 1.0).abs() < 0.05, "{on_wire} bytes/s, asked 2500000");
+    let ended = injection.stop()?;
+    ensure!(
+        ended.code == Some(0) && ended.proof.contains("device lo: proved"),
+        "{} {}",
+        ended.proof,
+        ended.stderr
+    );
+    Ok(())
+}
+
+/// 5 000 packets one way. Without sch_netem a program at ingress loses them, and the proof says so.
+fn loss() -> Result<()> {
+    let (port, count) = arrivals(5000)?;
+    let port = port.to_string();
+    let arguments = ["--dev", "lo", "--set", "loss=2%", "--port", &port, "--only", "up"];
+    let mut injection = Injection::start(&arguments)?;
+    let lost = 5000 - count()?;
+    ensure!(is_plausible(lost, 5000, 0.02), "{lost} of 5000 lost, asked 2 %");
+    let ended = injection.stop()?;
+    ensure!(ended.proof.contains("5000 packets"), "{}", ended.proof);
+    Ok(())
+}
+
+/// Retransmissions among the segments sent, as the namespace's own TCP counts them.
+fn loss_over_tcp() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port().to_string();
+    let arguments =
+        ["--dev", "lo", "--set", "loss=2%", "--set", "delay=1ms", "--port", &port, "--only", "up"];
+    let mut injection = Injection::start(&arguments)?;
+    let counters = || -> Result<(f64, f64)> {
+        let text = fs::read_to_string("/proc/thread-self/net/snmp")?;
+        let mut rows = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        let (names, values) = (rows.next().context("no names")?, rows.next().context("no values")?);
+        let value = |name: &str| -> Result<f64> {
+            let at = names.split(' ').position(|found| found == name).context("no such counter")?;
+            Ok(values.split(' ').nth(at).context("no value")?.parse()?)
+        };
+        Ok((value("OutSegs")?, value("RetransSegs")?))
+    };
+    let before = counters()?;
+    goodput(&listener, 0, 8_000_000)?;
+    let after = counters()?;
+    let segments = 8e6 / 1448.0;
+    let repeated = after.1 - before.1;
+    // Each lost segment is sent again, and that one may be lost too; a probe of the tail may be one more.
+    let share = repeated / (segments + repeated);
+    ensure!(
+        (0.012..0.03).contains(&share),
+        "{repeated} repeated of {segments}, asked 2 %; {before:?} {after:?}"
+    );
+    injection.stop()?;
+    Ok(())
+}
+
+fn delay() -> Result<()> {
+    let echo = udp_echo("127.0.0.1:0")?;
+    let clean = round_trip(echo, 21, 100)?;
+    let port = echo.port().to_string();
+    for ms in [20, 100] {
+        let up = format!("up.delay={ms}ms");
+        let arguments = ["--dev", "lo", "--set", &up, "--set", "down.delay=10ms", "--port", &port];
+        let mut injection = Injection::start(&arguments)?;
+        let added = round_trip(echo, 21, 100)?.saturating_sub(clean);
+        let asked = Duration::from_millis(ms + 10);
+        let allowed = (asked / 20).max(Duration::from_millis(2));
+        ensure!(added.abs_diff(asked) <= allowed, "{added:?}, asked {asked:?}");
+        let ended = injection.stop()?;
+        ensure!(ended.code == Some(0), "{} {}", ended.proof, ended.stderr);
+    }
+    Ok(())
+}
+
+fn steps() -> Result<()> {
+    let echo = udp_echo("127.0.0.1:0")?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("steps.toml");
+    fs::write(&file, "name = \"steps\"\ndelay = \"5ms\"\n[[step]]\nat = \"6s\"\ndelay = \"60ms\"\n")?;
+    let port = echo.port().to_string();
+    let file = file.to_str().context("not UTF-8")?;
+    let mut injection = Injection::start(&[file, "--dev", "lo", "--port", &port])?;
+    wait::until("the step", bench::APPLIED, || {
+        let now = round_trip(echo, 5, 100)?;
+        Ok((now > Duration::from_millis(115)).then_some(()))
+    })?;
+    injection.stop()?;
+    Ok(())
+}
+
+fn one_port() -> Result<()> {
+    let (slow, fast) = (udp_echo("127.0.0.1:0")?, udp_echo("127.0.0.1:0")?);
+    let port = slow.port().to_string();
+    let mut injection = Injection::start(&["--dev", "lo", "--set", "rate=80kbit", "--port", &port])?;
+    // A packet of 1242 bytes takes 124 ms, after the burst; while one way waits the other saves up for the next.
+    round_trip(slow, 6, 1200)?;
+    let (slow, fast) = (round_trip(slow, 5, 1200)?, round_trip(fast, 21, 1200)?);
+    ensure!(slow > Duration::from_millis(100) && fast < Duration::from_millis(20), "{slow:?} {fast:?}");
+    injection.stop()?;
+    Ok(())
+}
+
+/// SIGKILL while packets wait: the next ones pass at once where the kernel holds the program by a link, else within the
+/// deadline. The guard puts everything back.
+fn killed() -> Result<()> {
+    let before = bench::look("lo")?;
+    let echo = udp_echo("127.0.0.1:0")?;
+    let port = echo.port().to_string();
+    let mut injection = Injection::start(&["--dev", "lo", "--set", "rate=80kbit", "--port", &port])?;
+    let has_links = !injection.stderr()?.contains("no tcx");
+    round_trip(echo, 6, 1200)?;
+    ensure!(round_trip(echo, 3, 1200)? > Duration::from_millis(100), "not in force");
+    // Without its guard, so that only the kernel can have cleaned.
+    let guard = injection.guard()?;
+    kill(guard, Signal::SIGSTOP)?;
+    injection.signal(Signal::SIGKILL)?;
+    injection.ended()?;
+    if has_links {
+        let clean = round_trip(echo, 5, 1200)?;
+        ensure!(clean < Duration::from_millis(10), "{clean:?} after the kill");
+    } else {
+        wait::until("the deadline", Duration::from_secs(10), || {
+            Ok((round_trip(echo, 3, 1200)? < Duration::from_millis(10)).then_some(()))
+        })?;
+    }
+    kill(guard, Signal::SIGCONT)?;
+    wait::until("the guard", bench::APPLIED, || Ok((bench::look("lo")? == before).then_some(())))
+}
+
+/// Packets that come in wait in a device between, and only those of the service's port.
+fn incoming() -> Result<()> {
+    let mut other = std::process::Command::new("unshare").args(["-n", "sleep", "600"]).spawn()?;
+    let pid = other.id().to_string();
+    let result = wait::until("the other namespace", wait::SOON, || {
+        let ours = fs::read_link("/proc/thread-self/ns/net")?;
+        let theirs = fs::read_link(format!("/proc/{pid}/ns/net"))?;
+        let is_sleeping = fs::read_to_string(format!("/proc/{pid}/comm"))?.trim() == "sleep";
+        Ok((ours != theirs && is_sleeping).then_some(()))
+    })
+    .and_then(|()| incoming_from(&pid));
+    let _gone = other.kill();
+    let _gone = other.wait();
+    result
+}
+
+fn incoming_from(pid: &str) -> Result<()> {
+    run("ip", &["link", "add", "here", "type", "veth", "peer", "name", "there", "netns", pid])?;
+    run("ip", &["addr", "add", "10.99.0.1/24", "dev", "here"])?;
+    run("ip", &["link", "set", "here", "up"])?;
+    let there = |arguments: &[&str]| run("nsenter", &[&["-t", pid, "-n", "ip"], arguments].concat());
+    there(&["addr", "add", "10.99.0.2/24", "dev", "there"])?;
+    there(&["link", "set", "there", "up"])?;
+    let before = bench::look("here")?;
+    let arguments = ["--dev", "here", "--set", "up.rate=4mbit", "--echo", "10.99.0.2", "--proto", "icmp"];
+    let mut injection = Injection::start(&arguments)?;
+    ensure!(run("ip", &["link", "show"])?.contains("probe-ifb"), "no device between");
+    ensure!(injection.stderr()?.contains("in force, proved"), "{}", injection.stderr()?);
+    // 100 answers of 1242 bytes at 500 000 bytes/s take 248 ms; without the condition a few.
+    let ping = ["-q", "-c", "3", "-i", "0.2", "10.99.0.2"];
+    let _traffic = run("ping", &ping);
+    injection.stop()?;
+    let after = bench::look("here")?;
+    ensure!(after == before, "{before}\nbecame\n{after}");
+    Ok(())
+}
