@@ -93,7 +93,8 @@ impl Files {
 
     /// A process ended, or executed another program: what it had open for writing is closed.
     pub fn ended(&mut self, pid: u32, ts_ns: u64, kernel: &impl Kernel, out: &mut Vec<Event>) {
-        let mut left: Vec<u64> = self.unfinished().filter(|id| self.known[id].open.pid == pid).collect();
+        // Whoever wrote last may be another than who opened it: only the kernel side knows.
+        let mut left: Vec<u64> = self.unfinished().collect();
         left.sort_unstable();
         for id in left {
             let by = By { pid, tid: pid, enter_ns: ts_ns, ts_ns, io_ns: 0 };
@@ -127,8 +128,9 @@ impl Files {
         let Some(known) = self.known.get_mut(&id) else { return };
         match kernel.open_file(known.key).filter(|open| open.id == id) {
             Some(open) if open.pid == by.pid => known.open = open,
-            // Another process writes it now.
+            // Another process writes it.
             Some(_) if placed == Placed::Exit => return,
+            None if placed == Placed::Exit && known.open.pid != by.pid => return,
             _ => {}
         }
         known.closed = Some(by);
