@@ -157,6 +157,10 @@ pub struct OpenFile {
     pub errors: u32,
     /// `errno` of the last of them.
     pub errno: u32,
+    /// The process that opened it.
+    pub opener: u32,
+    /// No implicit padding.
+    pub reserved: u32,
 }
 
 /// A file was opened, or was found open at its first use.
@@ -291,8 +295,8 @@ unsafe impl aya::Pod for OpenFile {}
 unsafe impl aya::Pod for FileOpStats {}
 
 const _: () = {
-    assert!(size_of::<OpenFile>() == 136);
+    assert!(size_of::<OpenFile>() == 144);
     assert!(size_of::<CallRaw>() == 56);
-    assert!(size_of::<CloseRaw>() == 40 + 136);
+    assert!(size_of::<CloseRaw>() == 40 + 144);
     assert!(size_of::<FileOpStats>() <= 32 * 1024, "the kernel's limit for a per-CPU map value");
 };

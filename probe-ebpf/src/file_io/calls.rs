@@ -108,7 +108,7 @@ pub(crate) fn closing(fd: u64) -> u64 {
     if table::get(key, inode).is_some() { key } else { 0 }
 }
 
-/// close, at its return: tells what the file was used for if this process wrote it.
+/// close, at its return: tells what the file was used for if this process opened or wrote it.
 #[inline(always)]
 pub(super) fn close(ctx: &RawTracePointContext, call: &Call) -> Option<i32> {
     // SAFETY: a valid map value that only this thread writes while it is in the kernel.
@@ -135,7 +135,8 @@ pub(super) fn close(ctx: &RawTracePointContext, call: &Call) -> Option<i32> {
     } else {
         stats::count(call, open.class, Op::Close, 0);
     }
-    if is_worth_telling(open) && open.pid == ctx.tgid() {
+    // Not a child that only rids itself of what it inherited.
+    if is_worth_telling(open) && (open.pid == ctx.tgid() || open.opener == ctx.tgid()) {
         open.flags |= FILE_TOLD;
         emit(&CloseRaw {
             header: process::header(ctx, Kind::FileClose, call.ts_ns),

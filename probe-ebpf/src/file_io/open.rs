@@ -66,6 +66,7 @@ fn take_up(
         inode,
         file: id,
         pid: ctx.tgid(),
+        opener: ctx.tgid(),
         class,
         open_flags,
         flags,
