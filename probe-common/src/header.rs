@@ -72,4 +72,6 @@ kinds! {
     FileName = 43,
     /// [`crate::file_io::MarkerRaw`]
     Marker = 44,
+    /// [`crate::socket::PeerRaw`]: where a connection leads
+    Peer = 13,
 }

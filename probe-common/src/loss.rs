@@ -37,6 +37,8 @@ causes! {
     KernelReadFault => "kernel_read_fault",
     /// More I/O vectors in one call than are walked; the bytes behind them were counted but not seen.
     IovecsUnread => "iovecs_unread",
+    /// A call that moves several messages at once (sendmmsg, recvmmsg) on a connection that is followed.
+    ManyMessages => "many_messages",
 }
 
 /// Number of counters.

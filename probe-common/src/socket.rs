@@ -15,6 +15,8 @@ pub const SEND_CAPTURE: usize = 1024;
 pub const SEND_BODY_CAPTURE: usize = 64;
 /// Last bytes of a write that is longer than its capture: room for a chunked body's end.
 pub const TAIL_CAPTURE: usize = 16;
+/// Last bytes of a read that is longer than its capture: a chunked body's end, and the request behind it.
+pub const RECV_TAIL_CAPTURE: usize = 1024;
 /// I/O vectors of one call that are looked at.
 pub const MAX_IOVECS: usize = 8;
 
@@ -36,6 +38,44 @@ pub const CONN_HANDSHAKE: u32 = 1 << 5;
 /// used again.
 pub const CONN_CLOSED: u32 = 1 << 6;
 
+/// A Unix-domain stream socket; without it the connection is TCP.
+pub const CONN_UNIX: u32 = 1 << 7;
+/// A connection of which bytes go up though its role alone does not say so: one that the tree made itself, or a
+/// Unix-domain one. A request began on it, or TLS.
+pub const CONN_FOLLOWED: u32 = 1 << 8;
+
+/// Room for an address: `sun_path` of a Unix-domain socket has 108 bytes; a power of two for the verifier.
+pub const MAX_ADDRESS: usize = 128;
+
+/// `AF_UNIX`, `AF_INET`, `AF_INET6` (include/linux/socket.h).
+pub const AF_UNIX: u16 = 1;
+/// See [`AF_UNIX`].
+pub const AF_INET: u16 = 2;
+/// See [`AF_UNIX`].
+pub const AF_INET6: u16 = 10;
+
+/// Where a connection leads: its peer, or the Unix-domain listener that it came in by. Comes before its bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+pub struct PeerRaw {
+    /// Who used the connection first.
+    pub header: Header,
+    /// The connection.
+    pub conn: u64,
+    /// `AF_*`.
+    pub family: u16,
+    /// The peer's port, host order.
+    pub port: u16,
+    /// Bytes of `address` that count.
+    pub len: u32,
+    /// The IP address, or the path.
+    pub address: [u8; MAX_ADDRESS],
+    /// `CONN_*` bits.
+    pub flags: u32,
+    /// No implicit padding.
+    pub reserved: u32,
+}
+
 /// What the kernel side remembers about a connection: the value of the `CONNS` map, keyed by the
 /// address of the kernel's `struct sock`.
 #[repr(C)]
@@ -47,6 +87,8 @@ pub struct Conn {
     pub established_ns: u64,
     /// Arrival of the oldest byte that the application has not read, nanoseconds; 0 for unknown.
     pub arrival_ns: u64,
+    /// Unix-domain sockets: the latest arrival, nanoseconds.
+    pub ready_ns: u64,
     /// When `acked_seq` last grew, nanoseconds; 0 for never.
     pub acked_ns: u64,
     /// Highest sequence number that the peer acknowledged.
@@ -109,7 +151,7 @@ pub struct DataRaw {
     pub head: DataHead,
     /// The bytes; thrice the longest capture, so that any masked offset (less than one) plus any masked length (less
     /// than two) fits.
-    pub bytes: [u8; 3 * RECV_CAPTURE],
+    pub bytes: [u8; 4 * RECV_CAPTURE],
 }
 
 /// A change of a connection's state.
@@ -146,9 +188,9 @@ pub struct ListenRaw {
 pub enum Op {
     /// accept, accept4
     Accept = 0,
-    /// read, readv, recvfrom, recvmsg
+    /// read, readv, recvfrom, recvmsg, splice
     Recv = 1,
-    /// write, writev, sendto, sendmsg, sendfile
+    /// write, writev, sendto, sendmsg, sendfile, splice
     Send = 2,
 }
 
@@ -222,7 +264,7 @@ pub struct OpStats {
     pub buckets: [u64; N_BUCKETS],
 }
 
-// SAFETY: `repr(C)`, only integers, no padding (8*4 + 4*4), so every bit pattern is a value.
+// SAFETY: `repr(C)`, only integers, no padding (8*5 + 4*4), so every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Conn {}
 // SAFETY: `repr(C)`, only `u64`: no padding, every bit pattern is a value.
@@ -230,10 +272,11 @@ unsafe impl aya::Pod for Conn {}
 unsafe impl aya::Pod for OpStats {}
 
 const _: () = {
-    assert!(size_of::<Conn>() == 48);
+    assert!(size_of::<Conn>() == 56);
     assert!(size_of::<AcceptRaw>() == 48);
     assert!(size_of::<DataHead>() == 80);
-    assert!(size_of::<DataRaw>() == size_of::<DataHead>() + 3 * RECV_CAPTURE);
+    assert!(size_of::<DataRaw>() == size_of::<DataHead>() + 4 * RECV_CAPTURE);
     assert!(size_of::<ConnRaw>() == 48);
+    assert!(size_of::<PeerRaw>() == 24 + 16 + MAX_ADDRESS + 8);
     assert!(size_of::<OpStats>() <= 32 * 1024, "the kernel's limit for a per-CPU map value");
 };

@@ -82,13 +82,14 @@ mod tests {
         let conn = 0u64..3;
         let accepted = (conn.clone(), any::<(u64, Option<u64>, u32, u16)>()).prop_map(
             |(conn, (ts_ns, established_ns, backlog, port))| {
-                Event::Accepted(Accepted { ts_ns, conn, pid: 1, port, established_ns, backlog })
+                Event::Accepted(Accepted { ts_ns, conn, pid: 1, port, path: None, established_ns, backlog })
             },
         );
         let times = any::<(Option<u64>, u64, u64, Option<u64>)>();
         let request = (conn.clone(), "[A-Z]{1,5}", "[ -~]{0,40}", times, any::<u64>()).prop_map(
             |(conn, method, path, (arrival_ns, first_read_ns, last_read_ns, acked_ns), bytes)| {
                 Event::Request(Request {
+                    outgoing: None,
                     conn,
                     pid: 1,
                     port: 80,

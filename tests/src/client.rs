@@ -3,7 +3,9 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -108,8 +110,20 @@ impl Conn {
         Self::of(socket.into())
     }
 
+    /// Connects to a Unix-domain listener.
+    pub fn open_unix(path: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(path)
+            .with_context(|| format!("failed to connect to `{}`", path.display()))?;
+        // From here on it is a stream like any other.
+        Self::with_patience(TcpStream::from(OwnedFd::from(stream)))
+    }
+
     fn of(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
+        Self::with_patience(stream)
+    }
+
+    fn with_patience(stream: TcpStream) -> Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream })
@@ -168,6 +182,11 @@ impl Conn {
             0 => Ok(()),
             n => bail!("{n} bytes came where the end of the connection was expected"),
         }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn end_sending(&mut self) -> Result<()> {
+        self.stream.shutdown(Shutdown::Write).context("failed to shut down")
     }
 
     /// Ends the connection with a reset.

@@ -17,6 +17,7 @@ pub mod plain;
 pub mod probe;
 pub mod report;
 pub mod server;
+pub mod servers;
 pub mod skip;
 pub mod stats;
 pub mod strace;

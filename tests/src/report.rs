@@ -1,5 +1,7 @@
 //! `report.json`, read through the names of its schema: what a test asks for must be there.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
@@ -101,9 +103,32 @@ pub struct Endpoint {
     pub bytes_out: u64,
 }
 
+/// A line of what the target asked of others.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Outgoing {
+    /// `GET 127.0.0.1:80 /items/{id}`
+    pub endpoint: String,
+    /// Answered in full.
+    pub requests: u64,
+    /// Of these with a 5xx status.
+    pub errors: u64,
+    /// The connection ended before the answer did.
+    pub aborted: u64,
+    /// The run ended before the answer did.
+    pub in_flight: u64,
+    /// First byte sent to last byte read.
+    pub latency_s: Dist,
+    /// Bytes of requests.
+    pub bytes_out: u64,
+    /// Bytes of answers.
+    pub bytes_in: u64,
+}
+
 /// A listener's line.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Listener {
+    /// Its address.
+    pub addr: Option<String>,
     /// Its port.
     pub port: u16,
     /// Connections accepted.
@@ -160,6 +185,29 @@ impl Report {
             found.len()
         );
         found.pop().cloned().context("counted just now")
+    }
+
+    /// The outgoing calls of this kind; they must be there once.
+    pub fn outgoing(&self, name: &str) -> Result<Outgoing> {
+        let all: Vec<Outgoing> = self.at("/outgoing")?;
+        let names: Vec<String> = all.iter().map(|found| found.endpoint.clone()).collect();
+        all.into_iter()
+            .find(|found| found.endpoint == name)
+            .with_context(|| format!("`{name}` is not in the report, which names {names:?}"))
+    }
+
+    /// The Unix-domain listener with this path.
+    pub fn unix_listener(&self, path: &Path) -> Result<Listener> {
+        let all: Vec<Listener> = self.at("/accept/listeners")?;
+        let name = format!("unix:{}", path.display());
+        let found = all.iter().find(|found| found.addr.as_deref() == Some(&name));
+        found.cloned().with_context(|| format!("no listener is named `{name}`: {all:?}"))
+    }
+
+    /// What the report says it did not see.
+    pub fn blind_spots(&self) -> Result<Vec<String>> {
+        let spots: Vec<Value> = self.at("/health/blind_spots")?;
+        Ok(spots.iter().filter_map(|spot| spot["what"].as_str().map(str::to_owned)).collect())
     }
 
     /// The listener on this port; it must be there once.

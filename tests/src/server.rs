@@ -145,7 +145,7 @@ pub struct Server {
 }
 
 impl Server {
-    fn spawn(mut command: Command, addr: SocketAddr) -> Result<Self> {
+    pub(crate) fn spawn(mut command: Command, addr: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir().context("failed to make a folder for a server's log")?;
         let log = folder.path().join("log");
         let output = File::create(&log)?;
@@ -189,9 +189,14 @@ impl Server {
     }
 
     fn wait_for_connect(&mut self, addr: SocketAddr) -> Result<()> {
+        self.wait_until(|| TcpStream::connect(addr).is_ok())
+    }
+
+    /// Waits until something is true, and then until the server rests.
+    pub(crate) fn wait_until(&mut self, is_ready: impl Fn() -> bool) -> Result<()> {
         wait::until("a listening server", wait::SOON, || {
             self.check_alive()?;
-            Ok(TcpStream::connect(addr).ok().map(drop))
+            Ok(is_ready().then_some(()))
         })?;
         self.settle()
     }
@@ -203,7 +208,8 @@ impl Server {
         }
     }
 
-    fn log(&self) -> Result<String> {
+    /// What it has printed so far.
+    pub fn log(&self) -> Result<String> {
         fs::read_to_string(&self.log).context("failed to read the server's log")
     }
 
@@ -244,13 +250,13 @@ pub fn pid_of(pid: u32) -> Result<Pid> {
 }
 
 /// An address on which nobody listens now.
-fn free_addr(host: IpAddr) -> Result<SocketAddr> {
+pub(crate) fn free_addr(host: IpAddr) -> Result<SocketAddr> {
     let listener = TcpListener::bind((host, 0)).with_context(|| format!("failed to bind to {host}"))?;
     listener.local_addr().context("failed to read a socket's address")
 }
 
 /// Where the target applications are.
-fn targets() -> PathBuf {
+pub(crate) fn targets() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("targets")
 }
 

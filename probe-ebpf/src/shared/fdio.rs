@@ -26,9 +26,12 @@ use crate::{
 };
 
 /// A call of a traced thread at its return.
+#[derive(Clone, Copy)]
 pub(crate) struct Call {
     /// The thread's state; see [`process::traced`].
     pub(crate) thread: *mut Thread,
+    /// Its number.
+    pub(crate) nr: u64,
     /// File descriptor: the first argument of every call here.
     pub(crate) fd: u64,
     /// The return value.
@@ -70,8 +73,10 @@ pub(crate) enum Buffer {
     Iovecs(u64, u64),
     /// A `struct msghdr`.
     Message(u64),
-    /// In no memory of the application (sendfile).
+    /// In no memory of the application (sendfile, splice).
     Elsewhere,
+    /// An array of `struct mmsghdr`, which begins with a message: its bytes are not followed.
+    Messages(u64),
 }
 
 /// Which way a call moves bytes, seen from the application.
@@ -102,6 +107,10 @@ fn is_socket_call(number: u64) -> bool {
             | nr::SENDMSG
             | nr::RECVMSG
             | nr::ACCEPT4
+            | nr::SPLICE
+            | nr::RECVMMSG
+            | nr::SENDMMSG
+            | nr::LISTEN
     )
 }
 
@@ -109,6 +118,10 @@ fn is_socket_call(number: u64) -> bool {
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
     let number: u64 = ctx.arg(1);
+    if number == nr::CLOSE && is_on(Rooms::SOCKET) {
+        // At its return the descriptor is gone.
+        let _ = socket::closing(&ctx);
+    }
     if !is_watched(number) {
         return 0;
     }
@@ -161,6 +174,7 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
     let seen = number != 0 && number != NR_UNKNOWN && u64::from(number) == number_now + 1;
     let call = Call {
         thread,
+        nr: number_now,
         fd: arg[0],
         ret: ctx.arg(1),
         enter_ns: if seen { enter_ns } else { 0 },
@@ -189,6 +203,7 @@ pub(crate) fn handed_on(ctx: &RawTracePointContext) -> Option<(Call, Args)> {
     let args = regs::args(ctx.arg(0))?;
     let call = Call {
         thread,
+        nr: args.nr,
         fd: args.arg[0],
         ret: ctx.arg(1),
         // SAFETY: as in `fdio_enter`.
@@ -199,9 +214,10 @@ pub(crate) fn handed_on(ctx: &RawTracePointContext) -> Option<(Call, Args)> {
     Some((call, args))
 }
 
-/// Hands a call to the socket room; false when what it is about is no TCP socket.
+/// Hands a call to the socket room; false when what it is about is no socket of its kinds.
 #[inline(always)]
 fn socket_call(ctx: &RawTracePointContext, call: &Call, number: u64, arg: &[u64; 5]) -> bool {
+    let mut call = *call;
     // Decided first, handled once: each handler below stands in the program a single time.
     let (moves, buffer, flags) = match number {
         nr::READ => (Moves::In, Buffer::Flat(arg[1]), 0),
@@ -213,20 +229,33 @@ fn socket_call(ctx: &RawTracePointContext, call: &Call, number: u64, arg: &[u64;
         nr::WRITEV => (Moves::Out, Buffer::Iovecs(arg[1], arg[2]), 0),
         nr::SENDMSG => (Moves::Out, Buffer::Message(arg[1]), arg[2]),
         nr::SENDFILE => (Moves::Out, Buffer::Elsewhere, 0),
+        nr::RECVMMSG => (Moves::In, Buffer::Messages(arg[1]), arg[3]),
+        nr::SENDMMSG => (Moves::Out, Buffer::Messages(arg[1]), arg[3]),
+        // One of its ends is a pipe. TCP names the socket that it reads from.
+        // SAFETY: as in `fdio_enter`.
+        nr::SPLICE if unsafe { (*call.thread).sock } != 0 => (Moves::In, Buffer::Elsewhere, 0),
+        nr::SPLICE => {
+            call.fd = arg[2];
+            (Moves::Out, Buffer::Elsewhere, 0)
+        }
+        nr::LISTEN => {
+            socket::listen(&call);
+            return true;
+        }
         _ => {
-            socket::accept(ctx, call);
+            socket::accept(ctx, &call);
             return true;
         }
     };
     match moves {
         Moves::In => {
-            socket::recv(ctx, call, buffer, flags);
+            socket::recv(ctx, &call, buffer, flags);
             // SAFETY: as in `fdio_enter`.
             unsafe { (*call.thread).sock != 0 }
         }
         Moves::Out => {
-            let Some(sock) = kern::tcp_sock_of_fd(call.fd) else { return false };
-            socket::send(ctx, call, sock, buffer, flags);
+            let Some(sock) = kern::sock_of_fd(call.fd) else { return false };
+            socket::send(ctx, &call, sock, buffer, flags);
             true
         }
     }

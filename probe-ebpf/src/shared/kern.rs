@@ -1,7 +1,12 @@
 //! The only file that knows kernel structs: typed questions, answered by bounded reads.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
-use probe_common::kern::KernOffsets;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_probe_read_kernel as probe_read_kernel};
+use probe_common::{
+    kern::KernOffsets,
+    socket::{AF_INET, AF_INET6, AF_UNIX, MAX_ADDRESS},
+};
+
+use super::bounds::opaque;
 
 /// Written by user space before the object is loaded, from the running kernel's BTF.
 #[unsafe(no_mangle)]
@@ -24,10 +29,10 @@ fn read<T>(address: u64) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
 }
 
-/// `AF_INET`, `AF_INET6` (include/linux/socket.h), `SOCK_STREAM` (include/linux/net.h).
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+/// include/linux/net.h
 const SOCK_STREAM: u16 = 1;
+/// See [`SOCK_STREAM`].
+const SOCK_DGRAM: u16 = 2;
 
 /// `O_NONBLOCK` (include/uapi/asm-generic/fcntl.h).
 const O_NONBLOCK: u32 = 0o4000;
@@ -41,27 +46,46 @@ pub(crate) mod tcp_state {
     pub(crate) const LISTEN: u64 = 10;
 }
 
-/// A TCP socket found behind a file descriptor.
+/// What a socket carries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// TCP.
+    Tcp,
+    /// A Unix-domain stream.
+    Unix,
+    /// UDP.
+    Datagrams,
+}
+
+/// A socket found behind a file descriptor.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock {
     /// Address of its `struct sock`.
     pub(crate) sk: u64,
+    /// What it is.
+    pub(crate) carries: Carries,
     /// The descriptor is in non-blocking mode.
     pub(crate) nonblock: bool,
 }
 
 /// The TCP socket behind a descriptor of the current task; none for anything else.
+#[inline(always)]
+pub(crate) fn tcp_sock_of_fd(fd: u64) -> Option<Sock> {
+    sock_of_fd(fd).filter(|sock| sock.carries == Carries::Tcp)
+}
+
+/// The TCP, UDP or Unix-domain stream socket behind a descriptor of the current task; none for anything else.
 ///
 /// Walks `task → files → fdt → fd[n] → socket → sock`. No table of descriptors is kept, so dup, fork,
 /// SCM_RIGHTS and connections older than the attach need no bookkeeping that could go wrong.
 #[inline(always)]
-pub(crate) fn tcp_sock_of_fd(fd: u64) -> Option<Sock> {
-    tcp_sock_of(file::of_fd(fd)?)
+pub(crate) fn sock_of_fd(fd: u64) -> Option<Sock> {
+    sock_of(file::of_fd(fd)?)
 }
 
-/// The TCP socket that an open file is; none for anything else.
+/// The TCP, UDP or Unix-domain stream socket that an open file is; none for anything else.
 #[inline(always)]
-pub(crate) fn tcp_sock_of(file: u64) -> Option<Sock> {
+pub(crate) fn sock_of(file: u64) -> Option<Sock> {
     let socket: u64 = read(file + offset!(file_private_data))?;
     if socket == 0 {
         return None;
@@ -74,11 +98,79 @@ pub(crate) fn tcp_sock_of(file: u64) -> Option<Sock> {
     let kind: u16 = read(socket + offset!(socket_type))?;
     let sk: u64 = read(socket + offset!(socket_sk))?;
     let family: u16 = read(sk + offset!(skc_family))?;
-    if kind != SOCK_STREAM || (family != AF_INET && family != AF_INET6) {
+    let carries = match (kind, family) {
+        (SOCK_STREAM, AF_INET | AF_INET6) => Carries::Tcp,
+        (SOCK_STREAM, AF_UNIX) => Carries::Unix,
+        (SOCK_DGRAM, AF_INET | AF_INET6) => Carries::Datagrams,
+        _ => return None,
+    };
+    let flags: u32 = read(file + offset!(file_flags))?;
+    Some(Sock { sk, carries, nonblock: flags & O_NONBLOCK != 0 })
+}
+
+/// Address family of a socket.
+#[inline(always)]
+pub(crate) fn family(sk: u64) -> Option<u16> {
+    read(sk + offset!(skc_family))
+}
+
+/// Peer of a TCP socket: port in host order, and where its address lies with its length.
+#[inline(always)]
+pub(crate) fn peer(sk: u64, family: u16) -> Option<(u16, u64, usize)> {
+    let port = u16::from_be(read(sk + offset!(skc_dport))?);
+    Some(if family == AF_INET6 {
+        (port, sk + offset!(skc_v6_daddr), 16)
+    } else {
+        (port, sk + offset!(skc_daddr), 4)
+    })
+}
+
+/// The `struct unix_address` of a bound Unix-domain socket, or of one that its listener made: they share it. None
+/// for sockets without a name.
+#[inline(always)]
+pub(crate) fn unix_address(sk: u64) -> Option<u64> {
+    read(sk + offset!(unix_addr)).filter(|address| *address != 0)
+}
+
+/// The same of the other end's socket.
+#[inline(always)]
+pub(crate) fn unix_peer_address(sk: u64) -> Option<u64> {
+    let peer: u64 = read(sk + offset!(unix_peer))?;
+    if peer == 0 { None } else { unix_address(peer) }
+}
+
+/// Where the path of a `struct unix_address` lies, and its length.
+#[inline(always)]
+pub(crate) fn unix_path(address: u64) -> Option<(u64, usize)> {
+    let len: u32 = read(address + offset!(unix_name_len))?;
+    // `sockaddr_un` begins with the family.
+    Some((address + offset!(unix_name) + 2, (len as usize).saturating_sub(2)))
+}
+
+/// Buffers that wait in a socket's receive queue; connections, for a Unix-domain listener.
+#[inline(always)]
+pub(crate) fn queued(sk: u64) -> Option<u32> {
+    read(sk + offset!(sk_receive_queue) + offset!(skb_head_qlen))
+}
+
+/// Inode number of a socket that has a descriptor.
+#[inline(always)]
+pub(crate) fn inode(sk: u64) -> Option<u64> {
+    let socket: u64 = read(sk + offset!(sk_socket))?;
+    if socket == 0 {
         return None;
     }
-    let flags: u32 = read(file + offset!(file_flags))?;
-    Some(Sock { sk, nonblock: flags & O_NONBLOCK != 0 })
+    // `struct socket` stands first in its `struct socket_alloc`.
+    read(socket + offset!(socket_inode) + offset!(inode_number))
+}
+
+/// Copies kernel memory; false when it is not readable.
+#[inline(always)]
+pub(crate) fn copy(to: &mut [u8; MAX_ADDRESS], from: u64, len: usize) -> bool {
+    // The mask is for the verifier of 5.10.
+    let len = opaque(len) & (MAX_ADDRESS - 1);
+    // SAFETY: `len` is within the destination; the helper checks the source.
+    unsafe { probe_read_kernel(to.as_mut_ptr().cast(), len as u32, from as *const _) == 0 }
 }
 
 /// Local port of a socket, host order. (`skc_num` would be cheaper by nothing, and is 0 once TCP has closed.)

@@ -58,6 +58,7 @@ pub(crate) mod nr {
     pub(crate) const RECVFROM: u64 = 45;
     pub(crate) const SENDMSG: u64 = 46;
     pub(crate) const RECVMSG: u64 = 47;
+    pub(crate) const LISTEN: u64 = 50;
     pub(crate) const FSYNC: u64 = 74;
     pub(crate) const FDATASYNC: u64 = 75;
     pub(crate) const FTRUNCATE: u64 = 77;
@@ -69,11 +70,14 @@ pub(crate) mod nr {
     pub(crate) const UNLINKAT: u64 = 263;
     pub(crate) const RENAMEAT: u64 = 264;
     pub(crate) const LINKAT: u64 = 265;
+    pub(crate) const SPLICE: u64 = 275;
     pub(crate) const SYNC_FILE_RANGE: u64 = 277;
     pub(crate) const FALLOCATE: u64 = 285;
     pub(crate) const ACCEPT4: u64 = 288;
     pub(crate) const PREADV: u64 = 295;
     pub(crate) const PWRITEV: u64 = 296;
+    pub(crate) const RECVMMSG: u64 = 299;
+    pub(crate) const SENDMMSG: u64 = 307;
     pub(crate) const RENAMEAT2: u64 = 316;
     pub(crate) const COPY_FILE_RANGE: u64 = 326;
     pub(crate) const PREADV2: u64 = 327;
@@ -111,6 +115,10 @@ pub(crate) mod nr {
     pub(crate) const FTRUNCATE: u64 = 46;
     pub(crate) const FALLOCATE: u64 = 47;
     pub(crate) const OPENAT: u64 = 56;
+    pub(crate) const SPLICE: u64 = 76;
+    pub(crate) const LISTEN: u64 = 201;
+    pub(crate) const RECVMMSG: u64 = 243;
+    pub(crate) const SENDMMSG: u64 = 269;
     pub(crate) const CLOSE: u64 = 57;
     pub(crate) const READ: u64 = 63;
     pub(crate) const WRITE: u64 = 64;

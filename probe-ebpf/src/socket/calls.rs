@@ -3,20 +3,22 @@
 use aya_ebpf::programs::RawTracePointContext;
 use probe_common::{
     header::Kind,
+    loss::LossCause,
     rungs::Missing,
     socket::{
         AcceptRaw, CONN_ACCEPTED, CONN_MODE_KNOWN, CONN_NONBLOCK, CONN_SERVER, Conn, DataHead, Mode, Op, Role,
     },
 };
 
-use super::{capture, conns, stats, tcp};
+use super::{capture, conns, peer, quic, stats, tcp, unix};
 use crate::{
     process,
     shared::{
-        emit::emit,
+        emit::{emit, lose},
         fdio::{Buffer, Call},
-        kern::{self, Sock},
+        kern::{self, Carries, Sock},
         log::log,
+        regs::nr,
         rungs::is_missing,
     },
 };
@@ -27,7 +29,10 @@ const MSG_PEEK: u64 = 0x02;
 /// accept, accept4: `call.fd` is the listener, the return value the new descriptor.
 #[inline(always)]
 pub(crate) fn accept(ctx: &RawTracePointContext, call: &Call) -> Option<i32> {
-    let listener = kern::tcp_sock_of_fd(call.fd)?;
+    let listener = kern::sock_of_fd(call.fd)?;
+    if listener.carries != Carries::Tcp {
+        return if call.ret < 0 { None } else { unix::accepted(ctx, call, listener) };
+    }
     let mode = if listener.nonblock { Mode::Nonblocking } else { Mode::Blocking };
     stats::count(call, Op::Accept, (Role::Server, mode), false);
     if call.ret < 0 {
@@ -54,7 +59,7 @@ pub(crate) fn accept(ctx: &RawTracePointContext, call: &Call) -> Option<i32> {
     Some(0)
 }
 
-/// read, readv, recvfrom, recvmsg.
+/// read, readv, recvfrom, recvmsg, recvmmsg, splice.
 #[inline(always)]
 pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flags: u64) -> Option<i32> {
     if flags & MSG_PEEK != 0 {
@@ -63,27 +68,57 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
     // SAFETY: a valid map value that only this thread writes while it is in the kernel.
     let (mut sock, mut arrival_ns, mut acked_ns) =
         unsafe { ((*call.thread).sock, (*call.thread).arrival_ns, (*call.thread).acked_ns) };
-    if is_missing(Missing::READ) && call.ret > 0 {
-        (sock, arrival_ns, acked_ns) = tcp::read_from(kern::tcp_sock_of_fd(call.fd)?.sk)?;
+    if is_missing(Missing::READ)
+        && call.ret > 0
+        && let Some(found) = kern::tcp_sock_of_fd(call.fd)
+    {
+        (sock, arrival_ns, acked_ns) = tcp::read_from(found.sk)?;
     }
-    if sock == 0 {
-        if call.ret <= 0 {
-            let found = kern::tcp_sock_of_fd(call.fd)?;
-            stats::count(call, Op::Recv, stats::role_and_mode(flags_of(found)?, flags), true);
+    // Bytes that came from no TCP stream are those of a file, a pipe, an event descriptor, unless it is a call for
+    // sockets only, or Unix-domain ones are in use.
+    let sk = if sock == 0 {
+        if call.ret > 0 && matches!(call.nr, nr::READ | nr::READV | nr::SPLICE) && !unix::is_used() {
+            return None;
         }
-        // Else bytes that came from no TCP stream: a file, a pipe, an event descriptor.
-        return None;
-    }
-    // SAFETY: a valid map value; a racing segment writes other fields.
-    let conn = unsafe { &mut *conns::get_or_add(sock, 0)? };
-    if conn.flags & CONN_MODE_KNOWN == 0 {
-        let nonblock = kern::tcp_sock_of_fd(call.fd)?.nonblock;
-        conn.flags |= CONN_MODE_KNOWN | if nonblock { CONN_NONBLOCK } else { 0 };
-    }
-    stats::count(call, Op::Recv, stats::role_and_mode(conn.flags, flags), true);
+        let found = kern::sock_of_fd(call.fd)?;
+        match found.carries {
+            Carries::Tcp if call.ret <= 0 => {
+                stats::count(call, Op::Recv, stats::role_and_mode(flags_of(found)?, flags), true);
+                return None;
+            }
+            Carries::Datagrams if call.ret > 0 => {
+                quic::look(found.sk, buffer);
+                return None;
+            }
+            Carries::Unix if call.ret > 0 => found.sk,
+            _ => return None,
+        }
+    } else {
+        sock
+    };
+    let is_unix = sock == 0;
+    // Else the result is a number of messages.
+    let in_bytes = !matches!(buffer, Buffer::Messages(_));
+    // SAFETY: a valid map value; a racing segment or arrival writes other fields.
+    let conn = unsafe { &mut *if is_unix { unix::known(sk)? } else { conns::get_or_add(sk, 0)? } };
+    let arrival_ns = if is_unix {
+        unix::take_arrival(sk, conn, call.enter_ns)
+    } else {
+        if conn.flags & CONN_MODE_KNOWN == 0 {
+            let nonblock = kern::tcp_sock_of_fd(call.fd)?.nonblock;
+            conn.flags |= CONN_MODE_KNOWN | if nonblock { CONN_NONBLOCK } else { 0 };
+        }
+        stats::count(call, Op::Recv, stats::role_and_mode(conn.flags, flags), in_bytes);
+        arrival_ns
+    };
     // SAFETY: as above.
     unsafe { (*call.thread).read_conn = conn.id };
-    if conn.flags & CONN_SERVER == 0 {
+    let is_request = conn.flags & CONN_SERVER != 0;
+    if !peer::is_followed(ctx, call, sk, conn, buffer, is_request) {
+        return None;
+    }
+    if !in_bytes {
+        lose(LossCause::ManyMessages);
         return None;
     }
     let head = data_head(ctx, call, Kind::Recv, conn, arrival_ns, acked_ns);
@@ -91,7 +126,7 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
     Some(0)
 }
 
-/// write, writev, sendto, sendmsg, sendfile.
+/// write, writev, sendto, sendmsg, sendmmsg, sendfile, splice.
 #[inline(always)]
 pub(crate) fn send(
     ctx: &RawTracePointContext,
@@ -100,18 +135,36 @@ pub(crate) fn send(
     buffer: Buffer,
     flags: u64,
 ) -> Option<i32> {
+    if sock.carries == Carries::Datagrams {
+        return None;
+    }
+    let is_unix = sock.carries == Carries::Unix;
+    let in_bytes = !matches!(buffer, Buffer::Messages(_));
     if call.ret <= 0 {
-        stats::count(call, Op::Send, stats::role_and_mode(flags_of(sock)?, flags), true);
+        if !is_unix {
+            stats::count(call, Op::Send, stats::role_and_mode(flags_of(sock)?, flags), true);
+        }
         return None;
     }
     // SAFETY: a valid map value; a racing segment writes other fields.
-    let conn = unsafe { &mut *conns::get_or_add(sock.sk, 0)? };
+    let conn = unsafe { &mut *if is_unix { unix::known(sock.sk)? } else { conns::get_or_add(sock.sk, 0)? } };
     let mode = if sock.nonblock { CONN_NONBLOCK } else { 0 } | CONN_MODE_KNOWN;
     if conn.flags & (CONN_NONBLOCK | CONN_MODE_KNOWN) != mode {
         conn.flags = conn.flags & !CONN_NONBLOCK | mode;
     }
-    stats::count(call, Op::Send, stats::role_and_mode(conn.flags, flags), true);
-    if conn.flags & CONN_SERVER == 0 {
+    if !is_unix {
+        stats::count(call, Op::Send, stats::role_and_mode(conn.flags, flags), in_bytes);
+    }
+    let is_request = conn.flags & CONN_SERVER == 0;
+    if !peer::is_followed(ctx, call, sock.sk, conn, buffer, is_request) {
+        return None;
+    }
+    if is_unix {
+        // Its answer will come by a read.
+        unix::use_them();
+    }
+    if !in_bytes {
+        lose(LossCause::ManyMessages);
         return None;
     }
     let head = data_head(ctx, call, Kind::Send, conn, 0, 0);

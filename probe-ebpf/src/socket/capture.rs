@@ -11,8 +11,8 @@ use aya_ebpf::{
 use probe_common::{
     loss::LossCause,
     socket::{
-        DataHead, DataRaw, MAX_IOVECS, RECV_BODY_CAPTURE, RECV_CAPTURE, SEND_BODY_CAPTURE, SEND_CAPTURE,
-        TAIL_CAPTURE,
+        DataHead, DataRaw, MAX_IOVECS, RECV_BODY_CAPTURE, RECV_CAPTURE, RECV_TAIL_CAPTURE, SEND_BODY_CAPTURE,
+        SEND_CAPTURE, TAIL_CAPTURE,
     },
 };
 
@@ -30,8 +30,8 @@ static SCRATCH: PerCpuArray<DataRaw> = PerCpuArray::with_max_entries(1, 0);
 /// Sends up a read.
 #[inline(always)]
 pub(crate) fn emit_recv(head: DataHead, buffer: Buffer) {
-    // A method token is letters.
-    emit(head, buffer, RECV_CAPTURE, RECV_BODY_CAPTURE, 0, |start| {
+    // A method token is letters, and so is "HTTP".
+    emit(head, buffer, RECV_CAPTURE, RECV_BODY_CAPTURE, RECV_TAIL_CAPTURE, |start| {
         start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase()
     });
 }
@@ -39,7 +39,32 @@ pub(crate) fn emit_recv(head: DataHead, buffer: Buffer) {
 /// Sends up a write.
 #[inline(always)]
 pub(crate) fn emit_send(head: DataHead, buffer: Buffer) {
-    emit(head, buffer, SEND_CAPTURE, SEND_BODY_CAPTURE, TAIL_CAPTURE, |start| start == *b"HTTP");
+    emit(head, buffer, SEND_CAPTURE, SEND_BODY_CAPTURE, TAIL_CAPTURE, |start| {
+        start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase()
+    });
+}
+
+/// The first four bytes of a buffer; what is behind a shorter one's end means nothing.
+#[inline(always)]
+pub(crate) fn first_bytes(buffer: Buffer) -> Option<[u8; 4]> {
+    read_user(start_of(buffer)?)
+}
+
+/// The first byte of a buffer, and the four behind it in network order.
+#[inline(always)]
+pub(crate) fn first_byte_and_word(buffer: Buffer) -> Option<(u8, u32)> {
+    let bytes: [u8; 5] = read_user(start_of(buffer)?)?;
+    Some((bytes[0], u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]])))
+}
+
+#[inline(always)]
+fn start_of(buffer: Buffer) -> Option<u64> {
+    match buffer {
+        Buffer::Flat(base) => Some(base),
+        Buffer::Iovecs(vector, _) => read_user(vector),
+        Buffer::Message(message) | Buffer::Messages(message) => read_user(iovecs_of(message).0),
+        Buffer::Elsewhere => None,
+    }
 }
 
 #[inline(always)]
@@ -59,14 +84,14 @@ fn emit(
         Buffer::Flat(base) => (base, None),
         Buffer::Iovecs(vector, count) => (0, Some((vector, count))),
         Buffer::Message(message) => (0, Some(iovecs_of(message))),
-        Buffer::Elsewhere => (0, Some((0, 0))),
+        Buffer::Elsewhere | Buffer::Messages(_) => (0, Some((0, 0))),
     };
     let bytes = head.bytes as usize;
     let (head_len, tail_len) = if let Some((vector, count)) = iovecs {
         let got = gather(raw, vector, count, bytes.min(whole));
         let tail_len = if tail != 0 && bytes > got + tail {
             // The end of the last vector is the end of what was moved only if all of it was.
-            let (end, total) = end_of(vector, count);
+            let (end, total) = end_of(vector, count, tail as u64);
             if end != 0 && total == head.bytes { copy(raw, got, end - tail as u64, tail) } else { 0 }
         } else {
             0
@@ -126,7 +151,7 @@ fn gather(raw: &mut DataRaw, vector: u64, count: u64, want: usize) -> usize {
 /// End of the last vector (0 when it is shorter than a tail, or too many to look at) and bytes of all. A walk of its
 /// own: together with the copying one it would cost the verifier a second.
 #[inline(always)]
-fn end_of(vector: u64, count: u64) -> (u64, u64) {
+fn end_of(vector: u64, count: u64, tail: u64) -> (u64, u64) {
     let (mut end, mut total) = (0, 0);
     for i in 0..MAX_IOVECS as u64 {
         if i >= count {
@@ -134,7 +159,7 @@ fn end_of(vector: u64, count: u64) -> (u64, u64) {
         }
         let Some((base, len)) = read_user::<(u64, u64)>(vector + i * 16) else { return (0, 0) };
         total += len;
-        end = if len >= TAIL_CAPTURE as u64 { base + len } else { 0 };
+        end = if len >= tail { base + len } else { 0 };
     }
     if count > MAX_IOVECS as u64 { (0, 0) } else { (end, total) }
 }
@@ -144,12 +169,12 @@ fn end_of(vector: u64, count: u64) -> (u64, u64) {
 fn copy(raw: &mut DataRaw, offset: usize, from: u64, len: usize) -> usize {
     // The masks tell the verifier what the callers know. A comparison would do on newer kernels; 5.10 forgets it when
     // the length goes through a 32-bit argument.
-    let offset = offset & (RECV_CAPTURE - 1);
+    let offset = offset & (2 * RECV_CAPTURE - 1);
     let len = opaque(len.min(RECV_CAPTURE)) & (2 * RECV_CAPTURE - 1);
     if len == 0 {
         return 0;
     }
-    // SAFETY: offset + len is at most 3 * RECV_CAPTURE - 2, within the record; the helper checks the source.
+    // SAFETY: offset + len is at most 4 * RECV_CAPTURE - 2, within the record; the helper checks the source.
     let failed =
         unsafe { probe_read_user(raw.bytes.as_mut_ptr().add(offset).cast(), len as u32, from as *const _) };
     if failed != 0 {

@@ -65,15 +65,22 @@ pub(crate) fn get_or_add(sk: u64, established_ns: u64) -> Option<*mut Conn> {
 /// Takes up a connection, in place of an older one at the same address.
 #[inline(always)]
 pub(crate) fn add(sk: u64, port: u16, established_ns: u64) -> Option<*mut Conn> {
+    let server = if is_listening(port) { CONN_SERVER } else { 0 };
+    add_as(sk, port, established_ns, server | if established_ns != 0 { CONN_HANDSHAKE } else { 0 })
+}
+
+/// The same with these flags.
+#[inline(always)]
+pub(crate) fn add_as(sk: u64, port: u16, established_ns: u64, flags: u32) -> Option<*mut Conn> {
     let conn = Conn {
         id: new_id(),
         established_ns,
         arrival_ns: 0,
+        ready_ns: 0,
         acked_ns: 0,
         acked_seq: 0,
         port: u32::from(port),
-        flags: if is_listening(port) { CONN_SERVER } else { 0 }
-            | if established_ns != 0 { CONN_HANDSHAKE } else { 0 },
+        flags,
         reserved: 0,
     };
     if CONNS.insert(sk, conn, 0).is_err() {

@@ -6,7 +6,7 @@ use aya_ebpf::{
 use probe_common::{
     header::{Header, Kind},
     rungs::Missing,
-    socket::{CONN_CLOSED, CONN_RESET, CONN_SERVER, Conn, ConnRaw, ListenRaw},
+    socket::{CONN_CLOSED, CONN_FOLLOWED, CONN_RESET, CONN_SERVER, Conn, ConnRaw, ListenRaw},
 };
 
 use super::conns;
@@ -58,7 +58,7 @@ fn try_state(ctx: &RawTracePointContext) -> Option<i32> {
     Some(0)
 }
 
-/// Tells user space that a known server connection is gone; softirq context, so nobody's pid.
+/// Tells user space that a followed connection is gone; softirq context, so nobody's pid.
 #[inline(always)]
 fn closed(sk: u64, reset: u32, ts_ns: u64) -> Option<()> {
     // SAFETY: a valid map value; a concurrent writer changes whole words.
@@ -68,7 +68,7 @@ fn closed(sk: u64, reset: u32, ts_ns: u64) -> Option<()> {
         return None;
     }
     conn.flags |= CONN_CLOSED;
-    if conn.flags & CONN_SERVER != 0 {
+    if conn.flags & (CONN_SERVER | CONN_FOLLOWED) != 0 {
         emit(&ConnRaw {
             header: Header { ts_ns, pid: 0, tid: 0, kind: Kind::Closed as u32, reserved: 0 },
             conn: conn.id,

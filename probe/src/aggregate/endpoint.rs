@@ -59,12 +59,17 @@ impl EndpointTable {
         for route in &profile.routes {
             routes.insert(&route.segments, route.method.as_deref(), &route.path);
         }
+        Self { routes, ..Self::unrouted(profile.max_endpoints) }
+    }
+
+    /// An empty table that knows no routes, and tells so many endpoints apart.
+    pub(super) fn unrouted(max: usize) -> Self {
         Self {
-            routes,
+            routes: Node::default(),
             names: Vec::new(),
             index_by_name: FxHashMap::default(),
             n_unrouted: 0,
-            max_unrouted: profile.max_endpoints,
+            max_unrouted: max,
             folded: FxHashSet::default(),
             buffer: String::new(),
         }
@@ -72,12 +77,21 @@ impl EndpointTable {
 
     /// The endpoint of a request; a new one's index is the number of those before it.
     pub(super) fn index_of(&mut self, method: &str, path: &str) -> EndpointIndex {
+        self.index_at(None, method, path)
+    }
+
+    /// The same of a request to somebody else.
+    pub(super) fn index_at(&mut self, host: Option<&str>, method: &str, path: &str) -> EndpointIndex {
         let path = without_authority(path);
         let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("{method}");
         let mut name = std::mem::take(&mut self.buffer);
         name.clear();
         name.push_str(method);
         name.push(' ');
+        if let Some(host) = host {
+            name.push_str(host);
+            name.push(' ');
+        }
         let route = self.routes.find(method, path);
         match route {
             Some(route) => name.push_str(route),

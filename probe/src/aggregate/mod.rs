@@ -6,6 +6,7 @@ mod durations;
 mod endpoint;
 mod evidence;
 mod gpu;
+mod outgoing;
 mod phases;
 mod progress;
 mod stage;
@@ -17,6 +18,7 @@ pub use durations::{Durations, Resolution};
 pub use endpoint::{MAX_FOLDED, OTHER};
 pub use evidence::{Evidence, Subject};
 pub use gpu::{GpuStats, Gpus, InstanceStats, OverlapStats, ProcessStats, Spread};
+pub use outgoing::Outgoing;
 pub use phases::{Part, Phases};
 pub use progress::Progress;
 pub use stage::{CheckpointStats, PipelineStats, StageStats, StageTable};
@@ -36,6 +38,8 @@ pub struct Aggregate {
     overall: EndpointStats,
     listeners: BTreeMap<u16, ListenerStats>,
     stages: StageTable,
+    unix_listeners: BTreeMap<String, ListenerStats>,
+    outgoing: Outgoing,
     recent: RecentRate,
     gpus: Gpus,
 }
@@ -49,6 +53,8 @@ impl Aggregate {
             overall: EndpointStats::default(),
             listeners: BTreeMap::new(),
             stages: StageTable::new(profile),
+            unix_listeners: BTreeMap::new(),
+            outgoing: Outgoing::new(profile),
             recent: RecentRate::default(),
             gpus: Gpus::new(),
         }
@@ -63,9 +69,16 @@ impl Aggregate {
     /// Counts one finding. On the path of every request: allocates for new endpoints only.
     pub fn add(&mut self, finding: &Finding) {
         match finding {
-            Finding::Exchange(exchange) => self.add_exchange(exchange),
-            Finding::Accept { port, queue_wait_ns, backlog } => {
-                self.listeners.entry(*port).or_default().add(*queue_wait_ns, *backlog);
+            Finding::Exchange(exchange) => match &exchange.outgoing {
+                None => self.add_exchange(exchange),
+                Some(host) => self.outgoing.add(host, exchange),
+            },
+            Finding::Accept { port, path, queue_wait_ns, backlog } => {
+                let listener = match path {
+                    Some(path) => self.unix_listeners.entry(path.clone()).or_default(),
+                    None => self.listeners.entry(*port).or_default(),
+                };
+                listener.add(*queue_wait_ns, *backlog);
             }
             Finding::Abandoned { port } => self.listeners.entry(*port).or_default().abandoned += 1,
             Finding::Delivery { method, path, delivery_ns } => {
@@ -155,6 +168,16 @@ impl Aggregate {
     /// Nothing more will come.
     pub fn finish(&mut self) {
         self.gpus.finish();
+    }
+
+    /// What was accepted by Unix-domain listeners, by path.
+    pub const fn unix_listeners(&self) -> &BTreeMap<String, ListenerStats> {
+        &self.unix_listeners
+    }
+
+    /// The requests that the tree made.
+    pub const fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
     }
 
     /// How many distinct endpoints are counted together as [`OTHER`]; [`MAX_FOLDED`] means that many or more.

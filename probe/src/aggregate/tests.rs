@@ -6,6 +6,7 @@ use crate::profile::{Kind, Metric};
 
 fn exchange(path: &str, status: u16, ending: Ending, latency_ns: Option<u64>) -> Finding {
     Finding::Exchange(Exchange {
+        outgoing: None,
         method: "GET".to_owned(),
         path: path.to_owned(),
         pid: 1,
@@ -75,8 +76,8 @@ fn the_parts_add_up_to_the_latency() {
 #[test]
 fn listeners_and_deliveries() {
     let all = aggregate(&[
-        Finding::Accept { port: 8000, queue_wait_ns: Some(5_000), backlog: 1 },
-        Finding::Accept { port: 8000, queue_wait_ns: None, backlog: 7 },
+        Finding::Accept { port: 8000, path: None, queue_wait_ns: Some(5_000), backlog: 1 },
+        Finding::Accept { port: 8000, path: None, queue_wait_ns: None, backlog: 7 },
         Finding::Delivery { method: "GET".to_owned(), path: "/a".to_owned(), delivery_ns: 40_000 },
     ]);
     let listener = &all.listeners()[&8000];

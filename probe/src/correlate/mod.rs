@@ -11,6 +11,8 @@ use stage::{CheckpointWrite, DocEnd, StageRun};
 /// One request with its response, or what there was of them: the unit that is counted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
+    /// Of a request that the tree made: whom it asked.
+    pub outgoing: Option<String>,
     /// The method token.
     pub method: String,
     /// The target's path without query.
@@ -67,8 +69,10 @@ pub enum Finding {
     Exchange(Exchange),
     /// A connection was accepted.
     Accept {
-        /// The listener's port.
+        /// The listener's port; 0 for a Unix-domain one.
         port: u16,
+        /// The path of a Unix-domain listener.
+        path: Option<String>,
         /// ESTABLISHED to the return of accept; none when the first was not seen.
         queue_wait_ns: Option<u64>,
         /// Connections in the queue just before.

@@ -58,6 +58,7 @@ impl Correlator {
     fn accepted(&mut self, accepted: &Accepted, out: &mut Vec<Finding>) {
         out.push(Finding::Accept {
             port: accepted.port,
+            path: accepted.path.clone(),
             queue_wait_ns: accepted
                 .established_ns
                 .map(|established| accepted.ts_ns.saturating_sub(established)),
@@ -76,7 +77,7 @@ impl Correlator {
         let Some(conn) = self.conns.get_mut(&response.conn) else { return };
         let Some(request) = conn.waiting.pop_front() else { return };
         let accept = conn.accept.take();
-        if response.ending == Ending::Complete {
+        if response.ending == Ending::Complete && request.outgoing.is_none() {
             conn.undelivered = Some((request.method.clone(), request.path.clone(), response.last_send_ns));
         }
         out.push(Finding::Exchange(exchange(request, response, accept)));
@@ -103,6 +104,7 @@ fn delivered(undelivered: &mut Option<(String, String, u64)>, acked_ns: Option<u
 fn exchange(request: Request, response: &Response, accept: Option<(Option<u64>, u64)>) -> Exchange {
     Exchange {
         timing: timing(&request, response, accept),
+        outgoing: request.outgoing,
         method: request.method,
         path: request.path,
         pid: request.pid,
@@ -148,6 +150,7 @@ mod tests {
             conn: 1,
             pid: 1,
             port: 80,
+            outgoing: None,
             method: "GET".to_owned(),
             path: "/".to_owned(),
             arrival_ns,
@@ -171,7 +174,7 @@ mod tests {
     }
 
     fn accepted(established_ns: Option<u64>, ts_ns: u64) -> Event {
-        Event::Accepted(Accepted { ts_ns, conn: 1, pid: 1, port: 80, established_ns, backlog: 1 })
+        Event::Accepted(Accepted { ts_ns, conn: 1, pid: 1, port: 80, path: None, established_ns, backlog: 1 })
     }
 
     fn run(events: &[Event]) -> Vec<Finding> {
@@ -221,7 +224,12 @@ mod tests {
                 }),
             ]
         );
-        assert!(found.contains(&Finding::Accept { port: 80, queue_wait_ns: Some(500), backlog: 1 }));
+        assert!(found.contains(&Finding::Accept {
+            port: 80,
+            path: None,
+            queue_wait_ns: Some(500),
+            backlog: 1
+        }));
     }
 
     /// Bytes that came with the handshake count from its end; without any start there is no time.

@@ -69,6 +69,9 @@ pub struct Kernel {
     ring_bytes: usize,
     threads: HashMap<MapData, u32, Thread>,
     ports: Array<MapData, u64>,
+    unix_used: Array<MapData, u32>,
+    unix_inodes: HashMap<MapData, u64, u32>,
+    quic: HashMap<MapData, u32, u64>,
     losses: PerCpuArray<MapData, u64>,
     op_stats: PerCpuArray<MapData, OpStats>,
     files: Option<FileMaps>,
@@ -137,6 +140,9 @@ impl Kernel {
             ring_bytes: config.ring_bytes as usize,
             threads: take(&mut ebpf, "THREADS")?,
             ports: take(&mut ebpf, "LISTEN_PORTS")?,
+            unix_used: take(&mut ebpf, "UNIX_USED")?,
+            unix_inodes: take(&mut ebpf, "UNIX_INODES")?,
+            quic: take(&mut ebpf, "QUIC")?,
             losses: take(&mut ebpf, "LOSS")?,
             op_stats: take(&mut ebpf, "OP_STATS")?,
             tails: take(&mut ebpf, "FILE_IO_TAILS")?,
@@ -276,6 +282,28 @@ impl Kernel {
         self.ports
             .set(word, ports | 1 << (port & 63), 0)
             .with_context(|| format!("failed to note port {port}"))
+    }
+
+    /// Treats connections to these Unix-domain listeners, named by their sockets' inodes, as the target's.
+    pub fn listen_unix(&mut self, inodes: &[u64]) -> Result<()> {
+        for inode in inodes {
+            self.unix_inodes
+                .insert(inode, 1, 0)
+                .with_context(|| format!("failed to note the Unix-domain listener `socket:[{inode}]`"))?;
+        }
+        if inodes.is_empty() {
+            Ok(())
+        } else {
+            self.unix_used.set(0, 1, 0).context("failed to note a listener")
+        }
+    }
+
+    /// QUIC handshake datagrams that the tree received, by local UDP port.
+    pub fn quic(&self) -> Vec<(u32, u64)> {
+        // Read at the end, while nobody of ours removes anything: an error can only mean that there is no more.
+        let mut ports: Vec<_> = self.quic.iter().filter_map(std::result::Result::ok).collect();
+        ports.sort_unstable();
+        ports
     }
 
     /// Reads the records that are in the ring now, at most one ring's worth: whoever fills it faster than it is read

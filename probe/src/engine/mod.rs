@@ -132,7 +132,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
         .map(|directory| record::Writer::create(directory, &begun.header))
         .transpose()?;
     let gpu = config.rooms.has(Rooms::GPU).then(|| gpu::Sampler::start(config.gpu.clone()));
-    let mut pump = pump::Pump::new(Arc::clone(&config.profile), kernel.take_files()?, recorder, gpu);
+    let mut pump = pump::Pump::new(Arc::clone(&config.profile), kernel.take_files()?, recorder, gpu, &lower);
     let mut live = live::Live::new(config.duration);
     live.attached(&config.roots, &tree);
 

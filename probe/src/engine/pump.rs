@@ -4,16 +4,23 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{Finished, files::FileMaps, load::Kernel, record, tree::Tree};
+use super::{
+    Finished,
+    files::FileMaps,
+    load::{Kernel, Lower},
+    record,
+    tree::Tree,
+};
 use crate::{
     aggregate::Progress,
     analysis::Analysis,
     event::{Event, Exit, FileStats, Gpu, Summary},
     probes::{
+        bytes::{Direction, Role},
         file_io, gpu, http, process,
         socket::{self, SocketEvent},
         tls,
-        wire::{DecodeError, kind_of},
+        wire::{DecodeError, header_of, kind_of},
     },
     profile::Profile,
     target::procfs,
@@ -22,6 +29,8 @@ use crate::{
 /// The running right half: everything behind the ring.
 pub(super) struct Pump {
     tls: tls::Sessions,
+    /// The kernel does not say when bytes of a Unix-domain socket became readable.
+    is_unix_untold: bool,
     http: http::Decoder,
     files: file_io::Files,
     file_maps: FileMaps,
@@ -42,9 +51,11 @@ impl Pump {
         file_maps: FileMaps,
         recorder: Option<record::Writer>,
         gpu: Option<gpu::Sampler>,
+        lower: &[Lower],
     ) -> Self {
         Self {
             tls: tls::Sessions::default(),
+            is_unix_untold: lower.iter().any(|lower| lower.rung.program == "socket_ready"),
             http: http::Decoder::default(),
             files: file_io::Files::new(Arc::clone(&profile)),
             file_maps,
@@ -143,9 +154,10 @@ impl Pump {
         self.tls.n_awaited()
     }
 
-    pub(super) fn undecoded(&self) -> impl Iterator<Item = (http::Why, http::Undecoded)> {
-        let tls::Encrypted { conns, bytes } = self.tls.encrypted();
-        let encrypted = (conns > 0).then_some((http::Why::Tls, http::Undecoded { conns, bytes }));
+    pub(super) fn undecoded(&self) -> impl Iterator<Item = (Role, http::Why, http::Undecoded)> {
+        let encrypted = self.tls.encrypted().into_iter().map(|(role, tls::Encrypted { conns, bytes })| {
+            (role, http::Why::Tls, http::Undecoded { conns, bytes })
+        });
         self.http.undecoded().chain(encrypted)
     }
 
@@ -170,7 +182,10 @@ impl Pump {
             self.files.event(event, &mut self.file_maps, &mut self.events);
         } else if let Some(event) = socket::decode(kind, record)? {
             match event {
-                SocketEvent::Bytes(bytes) => {
+                SocketEvent::Bytes(mut bytes) => {
+                    if self.is_unix_untold && bytes.port == 0 && bytes.direction == Direction::In {
+                        bytes.arrival_ns = Some(bytes.exit_ns);
+                    }
                     self.tls.bytes(&bytes, |bytes| self.http.bytes(bytes, &mut self.events));
                 }
                 // Comes back once its last call has been seen.
@@ -178,8 +193,12 @@ impl Pump {
                     self.tls.closed(&closed);
                     self.http.closed(closed);
                 }
-                SocketEvent::Event(event) => {
-                    if let Event::Accepted(accepted) = &event {
+                SocketEvent::Peer(peer) => {
+                    let ts_ns = header_of(record)?.ts_ns;
+                    self.http.peer(ts_ns, peer, &mut self.events);
+                }
+                SocketEvent::Event(mut event) => {
+                    if let Event::Accepted(accepted) = &mut event {
                         self.tls.accepted(accepted);
                         self.http.accepted(accepted, &mut self.events);
                     }

@@ -17,6 +17,7 @@ use crate::{
     event::{BlindSpot, EndedBy, Summary},
     probes::{
         self,
+        bytes::Role,
         http::{Undecoded, Why},
     },
     target::{Root, facts},
@@ -81,7 +82,8 @@ impl Begun {
         }
         let listeners = tree.listeners_now();
         let mut blind_spots = self.blind_spots;
-        blind_spots.extend(pump.undecoded().map(|(why, undecoded)| of_connections(why, undecoded)));
+        blind_spots
+            .extend(pump.undecoded().map(|(role, why, undecoded)| of_connections(role, why, undecoded)));
         if pump.n_awaited() > 0 {
             blind_spots.push(BlindSpot {
                 what: format!("first requests on connections inside TLS: {}", pump.n_awaited()),
@@ -100,6 +102,7 @@ impl Begun {
         let gpu = pump.gpu();
         let gpu_cpu_ns = gpu.and_then(|gpu| gpu.cpu_ns);
         blind_spots.extend(gpu.iter().flat_map(|gpu| gpu.blind_spots.clone()));
+        blind_spots.extend(kernel.quic().into_iter().map(of_quic));
         let header = self.header;
         Ok(Summary {
             start_ns: header.start_ns,
@@ -123,8 +126,8 @@ impl Begun {
             // After an upgrade there are no requests that could be missing, and before the attach none that count.
             undecoded_connections: pump
                 .undecoded()
-                .filter(|(why, _)| !matches!(why, Why::Upgraded | Why::Older))
-                .map(|(_, undecoded)| undecoded.conns)
+                .filter(|(role, why, _)| *role == Role::Server && !matches!(why, Why::Upgraded | Why::Older))
+                .map(|(_, _, undecoded)| undecoded.conns)
                 .sum(),
             listeners,
             syscalls: kernel.syscalls()?,
@@ -163,6 +166,14 @@ pub(super) fn of_rungs(lower: &[Lower]) -> impl Iterator<Item = BlindSpot> {
     })
 }
 
+fn of_quic((port, datagrams): (u32, u64)) -> BlindSpot {
+    BlindSpot {
+        what: format!("QUIC (HTTP/3) requests on UDP port {port}: {datagrams} handshake datagrams"),
+        why: "QUIC is encrypted and has no system call per request".to_owned(),
+        remedy: "let the client speak HTTP/1.1 over TCP".to_owned(),
+    }
+}
+
 /// What `/proc` tells about the target that limits what is seen of it.
 fn of_target(facts: &facts::Facts) -> Vec<BlindSpot> {
     let mut spots = Vec::new();
@@ -193,7 +204,7 @@ fn of_target(facts: &facts::Facts) -> Vec<BlindSpot> {
 }
 
 /// What was counted on connections but not understood.
-fn of_connections(why: Why, Undecoded { conns, bytes }: Undecoded) -> BlindSpot {
+fn of_connections(role: Role, why: Why, Undecoded { conns, bytes }: Undecoded) -> BlindSpot {
     let (what, why, remedy) = match why {
         Why::Upgraded => ("messages after the upgrade", "WebSocket frames are not decoded", "none yet"),
         Why::Tls => (
@@ -219,7 +230,10 @@ fn of_connections(why: Why, Undecoded { conns, bytes }: Undecoded) -> BlindSpot 
         ),
     };
     BlindSpot {
-        what: format!("{what}: {conns} connections, {bytes} bytes"),
+        what: match role {
+            Role::Server => format!("{what}: {conns} connections, {bytes} bytes"),
+            Role::Client => format!("outgoing: {what}: {conns} connections, {bytes} bytes"),
+        },
         why: why.to_owned(),
         remedy: remedy.to_owned(),
     }

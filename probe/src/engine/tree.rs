@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::load::Kernel;
 use crate::{
     event::Event,
-    target::{Listener, Root, diag::Diag, diag::Queue, diag::SocketKey, listeners, procfs},
+    target::{Listener, Root, diag::Diag, diag::Queue, diag::SocketKey, listeners, procfs, unix},
 };
 
 /// Rounds over `/proc` until no thread is new; fork events fill in what comes later anyway.
@@ -211,6 +211,7 @@ fn listen(kernel: &mut Kernel, pids: &[u32]) -> Result<Vec<Listener>> {
     for listener in &listeners {
         kernel.listen(listener.port)?;
     }
+    kernel.listen_unix(&unix::listeners(pids))?;
     Ok(listeners)
 }
 

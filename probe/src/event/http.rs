@@ -24,15 +24,19 @@ pub struct Accepted {
     pub conn: ConnId,
     /// The process that accepted it.
     pub pid: u32,
-    /// The listener's port.
+    /// The listener's port; 0 for a Unix-domain one.
     pub port: u16,
+    /// The path of a Unix-domain listener, printable (`@` stands for the first byte of an abstract one).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// The handshake's end; none when it was before the attach.
     pub established_ns: Option<u64>,
     /// Connections that waited in the listener's queue just before this call took one.
     pub backlog: u32,
 }
 
-/// See [`super::Event::Request`]. Comes before the [`Response`] that answers it; responses answer the requests
+/// See [`super::Event::Request`]: one that the tree served, or made. Of the latter, "read" times are those of its being
+/// sent, and "sent" times of its response those of its being read: what the tree did. Comes before the [`Response`] that answers it; responses answer the requests
 /// of a connection in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
@@ -40,8 +44,11 @@ pub struct Request {
     pub conn: ConnId,
     /// The process that read it.
     pub pid: u32,
-    /// The server's port.
+    /// The server's port; 0 on Unix-domain sockets.
     pub port: u16,
+    /// Of a request that the tree made: whom it asked, `host:port` or `unix:/path`, printable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outgoing: Option<String>,
     /// The method token.
     pub method: String,
     /// The target's path, printable ASCII, never with a query string.

@@ -39,9 +39,9 @@ pub enum Event {
     Listen(Listen),
     /// `accept` returned a connection.
     Accepted(Accepted),
-    /// A request was read, whole or as far as it came.
+    /// A request was read (or made), whole or as far as it came.
     Request(Request),
-    /// A response was sent, whole or as far as it came.
+    /// A response was sent (or read), whole or as far as it came.
     Response(Response),
     /// A connection ended.
     Closed(Closed),

@@ -1,6 +1,37 @@
 //! Bytes of a connection on their way from the room that sees them to the room that understands them.
 
+use std::net::SocketAddr;
+
 use crate::event::ConnId;
+
+/// Whose part the traced tree plays on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// It was asked: requests are read.
+    Server,
+    /// It asks: requests are written.
+    Client,
+}
+
+/// Where a connection leads; known before its first bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The connection.
+    pub conn: ConnId,
+    /// The tree's part.
+    pub role: Role,
+    /// The other end, or the Unix-domain listener that the connection came in by.
+    pub at: Place,
+}
+
+/// An address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// TCP.
+    Net(SocketAddr),
+    /// The path of a Unix-domain socket, printable; empty for one without a name.
+    Path(String),
+}
 
 /// Which way bytes went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +47,13 @@ pub enum Direction {
 pub struct Bytes<'a> {
     /// Read or write.
     pub direction: Direction,
+    /// The tree's part on this connection.
+    pub role: Role,
     /// The connection.
     pub conn: ConnId,
     /// The process that called.
     pub pid: u32,
-    /// Server port.
+    /// Local port; 0 on Unix-domain sockets.
     pub port: u16,
     /// Entry of the call, where it was seen.
     pub enter_ns: Option<u64>,

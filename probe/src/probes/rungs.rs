@@ -48,6 +48,12 @@ pub const FALLBACKS: &[Fallback] = &[
         unseen: "arrivals while a read is under way: such a request may seem younger than it is",
         missing: Missing::READ,
     },
+    Fallback {
+        program: "socket_ready",
+        instead: "a request on a Unix-domain socket begins with the read that brings it",
+        unseen: "receive-queue wait on Unix-domain sockets",
+        missing: Missing::NOTHING,
+    },
 ];
 
 /// The rung below a program, if there is one.

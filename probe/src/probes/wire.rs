@@ -14,9 +14,14 @@ pub enum DecodeError {
     Kind(u32),
 }
 
+/// The head of a record.
+pub fn header_of(record: &[u8]) -> Result<Header, DecodeError> {
+    Ok(prefix(record)?.0)
+}
+
 /// The kind of a record.
 pub fn kind_of(record: &[u8]) -> Result<Kind, DecodeError> {
-    let header: Header = prefix(record)?.0;
+    let header = header_of(record)?;
     Kind::from_u32(header.kind).ok_or(DecodeError::Kind(header.kind))
 }
 

@@ -6,7 +6,7 @@ use super::model::{
     Accept, Breakdown, Distribution, Endpoint, GpuLooks, Health, Listener, Phase, PhaseLoad, ProfileId,
     Report, Run, SCHEMA, Syscall, Target,
 };
-use super::{build_gpu, stage, warnings};
+use super::{build_gpu, outgoing, stage, warnings};
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
 use crate::event::{EndedBy, Load, LoadOutcome, Summary};
 use crate::profile::Profile;
@@ -21,10 +21,10 @@ const RUN: &str = "run";
 const ALL_ENDPOINTS: &str = "all endpoints";
 
 /// One phase with its numbers.
-struct Span<'a> {
-    phase: Phase,
-    duration_s: f64,
-    numbers: &'a Aggregate,
+pub(super) struct Span<'a> {
+    pub(super) phase: Phase,
+    pub(super) duration_s: f64,
+    pub(super) numbers: &'a Aggregate,
 }
 
 /// Judges a run and puts together its report. The same input gives the same report, to the byte.
@@ -87,6 +87,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         } else {
             spans.iter().map(|span| endpoint_of(ALL_ENDPOINTS, span, span.numbers.overall())).collect()
         },
+        outgoing: spans.iter().flat_map(outgoing::calls).collect(),
         syscalls: syscalls(summary),
         pipeline: spans
             .iter()
@@ -114,7 +115,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         phases: spans.into_iter().map(|span| span.phase).collect(),
         warnings: Vec::new(),
     };
-    report.warnings = warnings::find(&report, whole.n_folded_endpoints());
+    report.warnings = warnings::find(&report, whole.n_folded_endpoints(), whole.outgoing().n_folded());
     report.warnings.extend(stage::doubts(profile, whole.stages()));
     report
 }
@@ -170,9 +171,14 @@ fn endpoint_of(name: &str, span: &Span<'_>, stats: &EndpointStats) -> Endpoint {
     endpoint(name, &span.phase.name, stats, span.duration_s)
 }
 
-fn endpoint(name: &str, phase: &str, stats: &EndpointStats, duration_s: f64) -> Endpoint {
+/// Answers by class; only classes that happened.
+pub(super) fn statuses(stats: &EndpointStats) -> BTreeMap<String, u64> {
     const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
     let statuses = CLASSES.iter().zip(stats.statuses).filter(|(_, count)| *count > 0);
+    statuses.map(|(class, count)| ((*class).to_owned(), count)).collect()
+}
+
+fn endpoint(name: &str, phase: &str, stats: &EndpointStats, duration_s: f64) -> Endpoint {
     Endpoint {
         endpoint: name.to_owned(),
         phase: phase.to_owned(),
@@ -181,7 +187,7 @@ fn endpoint(name: &str, phase: &str, stats: &EndpointStats, duration_s: f64) -> 
         aborted: stats.aborted,
         in_flight: stats.in_flight,
         untimed: stats.untimed,
-        statuses: statuses.map(|(class, count)| ((*class).to_owned(), count)).collect(),
+        statuses: statuses(stats),
         rate_per_s: (duration_s > 0.0).then(|| stats.requests as f64 / duration_s),
         latency_s: Distribution::from(&stats.latency),
         failed_latency_s: Distribution::from(&stats.failed_latency),
@@ -200,7 +206,8 @@ fn endpoint(name: &str, phase: &str, stats: &EndpointStats, duration_s: f64) -> 
 
 /// Connections that could not be decoded among all that were accepted during the run.
 fn undecoded_ratio(summary: &Summary, aggregate: &Aggregate) -> f64 {
-    let accepted: u64 = aggregate.listeners().values().map(|listener| listener.accepted).sum();
+    let listeners = aggregate.listeners().values().chain(aggregate.unix_listeners().values());
+    let accepted: u64 = listeners.map(|listener| listener.accepted).sum();
     // Connections older than the attach are in no accept.
     let all = accepted.max(summary.undecoded_connections).max(1);
     summary.undecoded_connections as f64 / all as f64
@@ -239,7 +246,21 @@ fn listeners(summary: &Summary, aggregate: &Aggregate) -> Vec<Listener> {
                 backlog_limit: sockets.iter().filter_map(|socket| socket.backlog_limit).max(),
             }
         })
+        .chain(unix_listeners(aggregate))
         .collect()
+}
+
+fn unix_listeners(aggregate: &Aggregate) -> impl Iterator<Item = Listener> {
+    aggregate.unix_listeners().iter().map(|(path, stats)| Listener {
+        addr: Some(format!("unix:{path}")),
+        port: 0,
+        accepted: stats.accepted,
+        abandoned: stats.abandoned,
+        queue_wait_s: Distribution::from(&stats.queue_wait),
+        overflows: None,
+        backlog_max: stats.backlog_max,
+        backlog_limit: None,
+    })
 }
 
 fn syscalls(summary: &Summary) -> Vec<Syscall> {

@@ -7,6 +7,7 @@ mod build_gpu;
 mod distribution;
 mod json;
 pub mod model;
+mod outgoing;
 mod stage;
 mod text;
 mod warnings;

@@ -27,6 +27,7 @@ fn phases() -> Phases {
     let mut phases = Phases::new(Arc::new(profile()));
     for _ in 0..100 {
         let exchange = Finding::Exchange(Exchange {
+            outgoing: None,
             method: "GET".to_owned(),
             path: "/a".to_owned(),
             pid: 7,
@@ -39,7 +40,7 @@ fn phases() -> Phases {
         });
         phases.add(&exchange, 0);
     }
-    phases.add(&Finding::Accept { port: 8000, queue_wait_ns: Some(50_000), backlog: 1 }, 0);
+    phases.add(&Finding::Accept { port: 8000, path: None, queue_wait_ns: Some(50_000), backlog: 1 }, 0);
     phases
 }
 

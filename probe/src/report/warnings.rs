@@ -8,7 +8,7 @@ use crate::event::EndedBy;
 const MAX_UNANSWERED: f64 = 0.01;
 
 /// The doubts about a report whose other parts are complete.
-pub(super) fn find(report: &Report, n_folded_endpoints: usize) -> Vec<String> {
+pub(super) fn find(report: &Report, n_folded_endpoints: usize, n_folded_outgoing: usize) -> Vec<String> {
     let all = &report.overall;
     [
         ended(report),
@@ -18,6 +18,7 @@ pub(super) fn find(report: &Report, n_folded_endpoints: usize) -> Vec<String> {
         lost(report),
         overflows(report),
         folded(n_folded_endpoints),
+        folded_outgoing(n_folded_outgoing),
     ]
     .into_iter()
     .flatten()
@@ -102,6 +103,16 @@ fn folded(n_folded: usize) -> Option<String> {
     })
 }
 
+fn folded_outgoing(n_folded: usize) -> Option<String> {
+    (n_folded > 0).then(|| {
+        let at_least = if n_folded >= MAX_FOLDED { "at least " } else { "" };
+        format!(
+            "{at_least}{n_folded} kinds of outgoing calls past the profile's bound are counted together as \
+             `{OTHER}`; raise it in the profile (`[endpoints]`, `max`)."
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +122,7 @@ mod tests {
     fn warned(n_folded: usize, change: impl FnOnce(&mut Report)) -> Vec<String> {
         let mut report = report();
         change(&mut report);
-        find(&report, n_folded)
+        find(&report, n_folded, 0)
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod mounts;
 mod port;
 pub mod procfs;
 mod tcp;
+pub mod unix;
 
 pub use alive::Alive;
 pub use procfs::status_field;

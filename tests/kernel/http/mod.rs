@@ -3,8 +3,13 @@
 mod breakdown;
 mod endings;
 mod exact;
+mod hostile;
+mod outgoing;
 mod plain;
+mod scripts;
+mod servers;
 mod shapes;
+mod unix;
 
 use crate::Suite;
 
@@ -14,4 +19,9 @@ pub(crate) fn add_to(suite: &mut Suite) {
     endings::add_to(suite);
     shapes::add_to(suite);
     plain::add_to(suite);
+    servers::add_to(suite);
+    unix::add_to(suite);
+    outgoing::add_to(suite);
+    scripts::add_to(suite);
+    hostile::add_to(suite);
 }

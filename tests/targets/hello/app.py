@@ -60,6 +60,7 @@ async def stream(chunks: int, size: int) -> StreamingResponse:
     return StreamingResponse(body(), media_type="application/octet-stream")
 
 
+@app.put("/echo")
 @app.post("/echo")
 async def echo(request: Request) -> dict[str, int]:
     received = 0

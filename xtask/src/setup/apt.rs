@@ -22,7 +22,10 @@ pub(crate) fn install(board: &Board, packages: &[&str]) -> Result<()> {
     board.step(&format!("apt packages {names}"), |log| {
         let apt = |words: &[&str]| {
             let mut command = exec::as_root("env");
-            command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", LOCK_OPTION]).args(words);
+            // RUNLEVEL: a server that comes with a package is not to be started.
+            command
+                .args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-o", LOCK_OPTION])
+                .args(words);
             exec::logged(&mut command, log)
         };
         let mut install = vec!["install", "-y", "--no-install-recommends"];

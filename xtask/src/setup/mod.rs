@@ -37,7 +37,8 @@ pub(crate) struct Ready {
 }
 
 /// Programs that the tests call, with the packages that hold them.
-const TEST_PROGRAMS: [(&str, &str); 5] = [
+const TEST_PROGRAMS: [(&str, &str); 6] = [
+    ("nginx", "nginx-light"),
     ("ip", "iproute2"),
     ("openssl", "openssl"),
     ("strace", "strace"),
@@ -61,7 +62,7 @@ pub(crate) fn run(goal: Goal, build: &[&str]) -> Result<Ready> {
 
     let ready = thread::scope(|scope| {
         let builder = scope.spawn(|| first_error(tool_chain(&board, build)));
-        let others = scope.spawn(|| first_error(system(&board, &python, &packages)));
+        let others = scope.spawn(|| first_error(system(&board, &python, &packages, goal)));
         board.report_until(|| builder.is_finished() && others.is_finished());
         let died = || anyhow!("failed to finish the set-up: a track of it panicked");
         let first = builder.join().map_err(|_| died())?;
@@ -97,18 +98,25 @@ fn tool_chain(board: &Board, build: &[&str]) -> Result<()> {
 }
 
 /// The network's track: packages, then Python and its corpus.
-fn system(board: &Board, python: &python::Plan, packages: &[&str]) -> Result<Ready> {
+fn system(board: &Board, python: &python::Plan, packages: &[&str], goal: Goal) -> Result<Ready> {
+    let ensure = || {
+        let ready = python.ensure(board)?;
+        if goal == Goal::Tests {
+            python.ensure_extras(board)?;
+        }
+        Ok(ready)
+    };
     // Python waits for apt only where it needs a package from there.
     if python.packages().is_empty() {
         return thread::scope(|scope| {
             let apt = scope.spawn(|| first_error(install(board, packages)));
-            let ready = python.ensure(board);
+            let ready = ensure();
             apt.join().map_err(|_| anyhow!("failed to finish the set-up: apt's track panicked"))??;
             ready
         });
     }
     install(board, packages)?;
-    python.ensure(board)
+    ensure()
 }
 
 /// Lets a failed track stop the others: the user should not wait for work whose result cannot be used.

@@ -13,9 +13,15 @@ use super::board::Board;
 use crate::{exec, paths};
 
 const REQUIREMENTS: &str = "tests/targets/docpipeline/requirements.txt";
+/// What only the tests need, each in a folder of its own inside the environment: two versions of one package may be
+/// among them.
+const EXTRAS: [(&str, &str); 2] =
+    [("servers", "tests/targets/servers/requirements.txt"), ("uvloop", "tests/targets/servers/uvloop.txt")];
 /// What the corpus is made by.
 const CORPUS_SOURCES: [&str; 2] =
     ["tests/targets/docpipeline/corpus.py", "tests/targets/docpipeline/drawing.py"];
+const PIP: [&str; 7] =
+    ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"];
 /// Written last: a directory without it is what an interrupted set-up left.
 const COMPLETE: &str = ".complete";
 /// First those for which the pinned packages have wheels.
@@ -73,21 +79,32 @@ impl Plan {
         Ok(Ready { python, corpus: self.corpus.clone() })
     }
 
+    /// Installs what only the tests need.
+    pub(super) fn ensure_extras(&self, board: &Board) -> Result<()> {
+        for (name, requirements) in EXTRAS {
+            let folder = self.venv.join(format!("{name}-{}", digest(&[requirements])?));
+            if folder.join(COMPLETE).exists() {
+                continue;
+            }
+            board.step(&format!("Python packages, {name}"), |log| {
+                remove(&folder)?;
+                let mut pip = exec::command(self.venv.join("bin/python"));
+                pip.args(PIP).args(["--no-deps", "--only-binary", ":all:", "-r", requirements, "--target"]);
+                exec::logged(pip.arg(&folder), log)
+                    .with_context(|| format!("failed to install `{requirements}`"))?;
+                mark_complete(&folder)
+            })?;
+        }
+        Ok(())
+    }
+
     fn make_venv(&self, interpreter: &Interpreter, python: &Path, log: &Path) -> Result<()> {
         remove(&self.venv)?;
         let module = if interpreter.maker == Maker::Virtualenv { "virtualenv" } else { "venv" };
         exec::logged(exec::command(&interpreter.path).args(["-m", module]).arg(&self.venv), log)
             .context("failed to make a Python environment\ninstall python3-venv, or virtualenv")?;
         let mut pip = exec::command(python);
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-input",
-            "--progress-bar",
-            "off",
-        ]);
+        pip.args(PIP);
         // A source package would need compilers that nobody installed: better a clear error than a long one.
         pip.args(["--only-binary", ":all:", "-r", REQUIREMENTS]);
         exec::logged(&mut pip, log).with_context(|| {

@@ -46,6 +46,7 @@ fn file(id: u64, path: &str, opened: u64, end: u64) -> FileWritten {
 
 fn request(conn: u64, method: &str, path: &str, at: u64) -> Event {
     Event::Request(Request {
+        outgoing: None,
         conn,
         pid: 1,
         port: 80,

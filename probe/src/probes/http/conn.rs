@@ -1,5 +1,6 @@
-//! One connection: requests in ([`super::inbound`]), responses out ([`super::outbound`]), matched in order
-//! (RFC 9112, 9.3.2).
+//! One connection: requests on their way to the server ([`super::inbound`]), responses from it
+//! ([`super::outbound`]), matched in order (RFC 9112, 9.3.2). Which of the two the tree reads and which it writes is
+//! its role; the streams are the same.
 
 use std::collections::VecDeque;
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     event::{Closed, Ending, Event, Request, Response},
-    probes::bytes::Bytes,
+    probes::bytes::{Bytes, Direction, Role},
 };
 
 /// Requests of one connection that wait for their response; more is not HTTP as anybody uses it.
@@ -32,7 +33,7 @@ pub(super) struct Pending {
     pub(super) bytes_out: u64,
 }
 
-/// Where the inbound stream stands.
+/// Where the stream of requests stands.
 #[derive(Debug)]
 pub(super) enum Inbound {
     /// Between requests, with the beginning of a head.
@@ -43,7 +44,7 @@ pub(super) enum Inbound {
     Resync,
 }
 
-/// Where the outbound stream stands.
+/// Where the stream of responses stands.
 #[derive(Debug)]
 pub(super) enum Outbound {
     /// Before or inside a response head.
@@ -55,7 +56,11 @@ pub(super) enum Outbound {
 /// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Conn {
+    /// Of a Unix-domain listener's connection its path; of one that the tree made `host:port` or `unix:/path`.
+    pub(super) place: Option<String>,
     pub(super) inbound: Inbound,
+    /// The last bytes of a request body with lost chunks may have been its end.
+    pub(super) may_end: bool,
     pub(super) outbound: Outbound,
     pub(super) pending: VecDeque<Pending>,
     /// Bytes of a connection that is older than the attach, until a request of it was seen; none from then on.
@@ -64,6 +69,27 @@ pub(super) struct Conn {
 
 /// What a span of bytes led to.
 pub(super) type Outcome = Result<(), Why>;
+
+/// A small write is copied to the kernel in microseconds, while its return can be delayed by whoever it
+/// wakes (measured on loopback, where the receiver runs inside the call). So the entry of the call is the
+/// better time of its last byte, up to this size (one segmentation-offload packet).
+const SMALL_WRITE: u64 = 64 * 1024;
+
+/// When the first and the last byte of a call count as read or sent.
+pub(super) fn moved_ns(call: &Bytes<'_>) -> (u64, u64) {
+    match (call.direction, call.enter_ns) {
+        (Direction::Out, Some(enter_ns)) if call.nonblocking && call.bytes <= SMALL_WRITE => {
+            (enter_ns, enter_ns)
+        }
+        (Direction::Out, Some(enter_ns)) => (enter_ns, call.exit_ns),
+        (Direction::In, _) | (Direction::Out, None) => (call.exit_ns, call.exit_ns),
+    }
+}
+
+/// The call moves requests, not responses.
+pub(super) fn is_request(call: &Bytes<'_>) -> bool {
+    matches!((call.role, call.direction), (Role::Server, Direction::In) | (Role::Client, Direction::Out))
+}
 
 /// A call's bytes as a stream: seen, not captured, seen.
 pub(super) fn spans<'a>(call: &Bytes<'a>) -> [Span<'a>; 3] {
@@ -75,7 +101,9 @@ impl Conn {
     /// A connection whose first byte we see, or one that is older and of unknown state.
     pub(super) fn new(from_its_start: bool) -> Self {
         Self {
+            place: None,
             inbound: if from_its_start { Inbound::Head(BytesMut::new()) } else { Inbound::Resync },
+            may_end: false,
             outbound: Outbound::Head(BytesMut::new()),
             pending: VecDeque::new(),
             unknown_bytes: (!from_its_start).then_some(0),

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::FxHashMap;
 
-use super::conn::{Conn, MAX_HEAD};
+use super::conn::{Conn, MAX_HEAD, is_request};
 use crate::{
     event::{Accepted, Closed, ConnId, Ending, Event},
-    probes::bytes::{Bytes, Direction},
+    probes::bytes::{Bytes, Peer, Place, Role},
 };
 
 /// Connections that are followed at once; the kernel side follows as many.
@@ -80,22 +80,39 @@ pub struct Decoder {
     gone: VecDeque<ConnId>,
     gone_at: FxHashMap<ConnId, Closed>,
     drain: u64,
-    undecoded: BTreeMap<Why, Undecoded>,
+    undecoded: BTreeMap<(Role, Why), Undecoded>,
     held_bytes: usize,
 }
 
 impl Decoder {
-    /// A connection was accepted: its first byte is still to come.
-    pub fn accepted(&mut self, accepted: &Accepted, out: &mut Vec<Event>) {
+    /// A connection was accepted: its first byte is still to come. Fills in the path of a Unix-domain listener.
+    pub fn accepted(&mut self, accepted: &mut Accepted, out: &mut Vec<Event>) {
         self.make_room(accepted.ts_ns, out);
-        self.conns.entry(accepted.conn).or_insert_with(|| State::Http(Box::new(Conn::new(true))));
+        let state = self.conns.entry(accepted.conn);
+        let state = state.or_insert_with(|| State::Http(Box::new(Conn::new(true))));
+        if let State::Http(conn) = state {
+            accepted.path.clone_from(&conn.place);
+        }
+    }
+
+    /// A connection is followed from here on, at the beginning of a request.
+    pub fn peer(&mut self, ts_ns: u64, peer: Peer, out: &mut Vec<Event>) {
+        self.make_room(ts_ns, out);
+        let place = match (peer.role, peer.at) {
+            (_, Place::Net(addr)) => addr.to_string(),
+            (Role::Server, Place::Path(path)) => path,
+            (Role::Client, Place::Path(path)) => format!("unix:{path}"),
+        };
+        let conn = Conn { place: Some(place), ..Conn::new(true) };
+        self.conns.entry(peer.conn).or_insert_with(|| State::Http(Box::new(conn)));
     }
 
     /// The application read or wrote bytes.
     pub fn bytes(&mut self, bytes: &Bytes<'_>, out: &mut Vec<Event>) {
-        match bytes.direction {
-            Direction::In => self.step(bytes, out, |conn, out| conn.read(bytes, out).map(|()| false)),
-            Direction::Out => self.step(bytes, out, |conn, out| conn.write(bytes, out)),
+        if is_request(bytes) {
+            self.step(bytes, out, |conn, out| conn.request_bytes(bytes, out).map(|()| false));
+        } else {
+            self.step(bytes, out, |conn, out| conn.response_bytes(bytes, out));
         }
     }
 
@@ -132,13 +149,13 @@ impl Decoder {
     }
 
     /// What could not be decoded so far.
-    pub fn undecoded(&self) -> impl Iterator<Item = (Why, Undecoded)> {
-        self.undecoded.iter().map(|(why, undecoded)| (*why, *undecoded))
+    pub fn undecoded(&self) -> impl Iterator<Item = (Role, Why, Undecoded)> {
+        self.undecoded.iter().map(|((role, why), undecoded)| (*role, *why, *undecoded))
     }
 
     fn count_unknown(&mut self, conn: &Conn) {
         if let Some(bytes) = conn.unknown_bytes() {
-            let undecoded = self.undecoded.entry(Why::Older).or_default();
+            let undecoded = self.undecoded.entry((Role::Server, Why::Older)).or_default();
             undecoded.conns += 1;
             undecoded.bytes += bytes;
         }
@@ -175,7 +192,7 @@ impl Decoder {
         for conn in ids.drain(..n_given_up) {
             if let Some(State::Http(http)) = self.conns.get_mut(&conn) {
                 http.end_all(Ending::InFlight, now_ns, out);
-                self.undecoded.entry(Why::Capacity).or_default().conns += 1;
+                self.undecoded.entry((Role::Server, Why::Capacity)).or_default().conns += 1;
             }
             self.end(
                 Closed { ts_ns: now_ns, conn, port: 0, reset: false, unaccepted: false, acked_ns: None },
@@ -206,7 +223,7 @@ impl Decoder {
             State::Http(conn) => conn,
             State::Opaque(why) => {
                 let why = *why;
-                self.undecoded.entry(why).or_default().bytes += bytes.bytes;
+                self.undecoded.entry((bytes.role, why)).or_default().bytes += bytes.bytes;
                 return;
             }
         };
@@ -225,7 +242,7 @@ impl Decoder {
             conn.end_all(Ending::InFlight, bytes.exit_ns, out);
             *state = State::Opaque(why);
             held = 0;
-            let undecoded = self.undecoded.entry(why).or_default();
+            let undecoded = self.undecoded.entry((bytes.role, why)).or_default();
             undecoded.conns += 1;
             undecoded.bytes += bytes_lost;
         }
@@ -235,6 +252,12 @@ impl Decoder {
 
 const _: () = assert!(MAX_HELD > 2 * MAX_HEAD);
 
+#[cfg(test)]
+#[path = "bounds_tests.rs"]
+mod bounds_tests;
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod client_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -1,5 +1,7 @@
 //! Request and response heads: what of them decides about framing, and nothing else is kept.
 
+use super::host::Host;
+
 /// Headers of one head that are looked at; a head with more is undecodable.
 const MAX_HEADERS: usize = 128;
 
@@ -26,6 +28,8 @@ pub(super) struct RequestHead {
     /// Printable, without query.
     pub(super) path: String,
     pub(super) body: Length,
+    /// Whom it asks, where that was wanted and the head says so.
+    pub(super) host: Option<Host>,
 }
 
 /// A response head.
@@ -48,8 +52,8 @@ pub(super) enum Parsed<T> {
     Invalid,
 }
 
-/// Parses a request head.
-pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead> {
+/// Parses a request head; `with_host` is whether anybody wants to know whom it asks.
+pub(super) fn request(bytes: &[u8], with_host: bool) -> Parsed<RequestHead> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
@@ -61,11 +65,21 @@ pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead> {
                 path: path_of(target),
                 // RFC 9112, 6.3: a request without either header has no body.
                 body: length(request.headers).unwrap_or(Length::Known(0)),
+                host: if with_host { Host::find(target, request.headers) } else { None },
             })
         }
         Ok(httparse::Status::Partial) => Parsed::Partial,
         Err(_) => Parsed::Invalid,
     }
+}
+
+/// The bytes are a request's beginning, as far as one can tell: where framing is lost, the next one is picked up here.
+pub(super) fn begins_request(bytes: &[u8]) -> bool {
+    const METHODS: [&[u8]; 7] =
+        [b"GET /", b"POST /", b"PUT /", b"HEAD /", b"DELETE /", b"PATCH /", b"OPTIONS "];
+    request_line(bytes).is_some()
+        || METHODS.iter().any(|method| bytes.starts_with(method))
+            && matches!(request(bytes, false), Parsed::Partial)
 }
 
 /// Method and path of a head whose end was not captured.
@@ -136,7 +150,7 @@ mod tests {
     use super::*;
 
     fn head(bytes: &[u8]) -> RequestHead {
-        match request(bytes) {
+        match request(bytes, false) {
             Parsed::Head(head) => head,
             other => panic!("{other:?}"),
         }
@@ -157,10 +171,16 @@ mod tests {
     /// Beginnings ask for more; anything else is refused.
     #[test]
     fn partial_and_invalid() {
-        assert_eq!(request(b"GET /sta"), Parsed::Partial);
-        assert_eq!(request(b""), Parsed::Partial);
-        assert_eq!(request(b"\x16\x03\x01\x02\x00"), Parsed::Invalid);
-        assert_eq!(request(b"PRI * HTTP/2.0\r\n\r\n"), Parsed::Invalid);
+        for (bytes, expected) in [
+            (&b"GET /sta"[..], Parsed::Partial),
+            (b"", Parsed::Partial),
+            (b"\x16\x03\x01\x02\x00", Parsed::Invalid),
+            (b"PRI * HTTP/2.0\r\n\r\n", Parsed::Invalid),
+        ] {
+            assert_eq!(request(bytes, false), expected);
+        }
+        assert!(begins_request(b"GET /hello HTTP/1.1\r\nho") && begins_request(b"POST /up"));
+        assert!(!begins_request(b"GET something") && !begins_request(b"\x81\x85GET /"));
     }
 
     /// A body that cannot be there is not waited for.

@@ -6,6 +6,7 @@ mod conn;
 mod decoder;
 mod framing;
 mod head;
+mod host;
 mod inbound;
 mod outbound;
 
@@ -17,7 +18,7 @@ use super::Spec;
 /// See [`Spec`].
 pub const SPEC: Spec = Spec {
     id: "http",
-    summary: "HTTP/1.x requests and responses on the tree's connections",
+    summary: "HTTP/1.x requests and responses on the tree's connections, served and made",
     room: Rooms::NONE,
     needs: Rooms::SOCKET,
     hooks: &[],

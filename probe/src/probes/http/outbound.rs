@@ -1,25 +1,19 @@
-//! The outbound half of a connection: response heads and bodies out of writes.
+//! The half of a connection that leads back from the server: response heads and bodies, out of the server's writes or
+//! the client's reads.
 
 use super::{
-    conn::{Conn, MAX_HEAD, Outbound, spans},
+    conn::{Conn, MAX_HEAD, Outbound, moved_ns, spans},
     decoder::Why,
     framing::{Body, Progress, Span},
     head::{self, Parsed},
 };
 use crate::{event::Event, probes::bytes::Bytes};
 
-/// A small write is copied to the kernel in microseconds, while its return can be delayed by whoever it
-/// wakes (measured on loopback, where the receiver runs inside the call). So the entry of the call is the
-/// better time of its last byte, up to this size (one segmentation-offload packet).
-const SMALL_WRITE: u64 = 64 * 1024;
-
 impl Conn {
-    /// The application wrote bytes. True when the connection leaves HTTP with them (status 101).
-    pub(super) fn write(&mut self, write: &Bytes<'_>, out: &mut Vec<Event>) -> Result<bool, Why> {
-        let sent_ns = match write.enter_ns {
-            Some(enter_ns) if write.nonblocking && write.bytes <= SMALL_WRITE => enter_ns,
-            _ => write.exit_ns,
-        };
+    /// Bytes of responses were written by the server, or read by the client. True when the connection leaves HTTP with
+    /// them (status 101, or a tunnel).
+    pub(super) fn response_bytes(&mut self, write: &Bytes<'_>, out: &mut Vec<Event>) -> Result<bool, Why> {
+        let (first_ns, sent_ns) = moved_ns(write);
         if let Some(unknown) = &mut self.unknown_bytes {
             *unknown += write.bytes;
         }
@@ -58,7 +52,7 @@ impl Conn {
                                 if before == 0 {
                                     held.extend_from_slice(bytes);
                                 }
-                                oldest.first_send_ns.get_or_insert(write.enter_ns.unwrap_or(write.exit_ns));
+                                oldest.first_send_ns.get_or_insert(first_ns);
                                 oldest.last_send_ns = sent_ns;
                                 break;
                             }
@@ -66,16 +60,19 @@ impl Conn {
                                 span = span.after((head.len - before.min(head.len)) as u64);
                                 held.clear();
                                 if head.status < 200 && head.status != 101 {
-                                    // Interim (RFC 9110, 15.2): not the response.
+                                    // Interim (RFC 9110, 15.2): not the response, but bytes of it.
                                     oldest.first_send_ns = None;
+                                    oldest.bytes_out += head.len as u64;
                                     continue;
                                 }
-                                oldest.first_send_ns.get_or_insert(write.enter_ns.unwrap_or(write.exit_ns));
+                                oldest.first_send_ns.get_or_insert(first_ns);
                                 oldest.last_send_ns = sent_ns;
                                 oldest.status = head.status;
                                 oldest.bytes_out += head.len as u64;
                                 let body = Body::new(head.body);
-                                if head.status == 101 {
+                                // RFC 9110, 9.3.6: behind its head a tunnel begins.
+                                let is_tunnel = oldest.request.method == "CONNECT" && head.status < 300;
+                                if head.status == 101 || is_tunnel {
                                     self.response_sent(out);
                                     return Ok(true);
                                 }

@@ -1,16 +1,19 @@
 //! Records of the socket room as typed values that borrow the captured bytes.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
 use probe_common::{
     header::Kind,
     socket::{
-        AcceptRaw, CONN_ACCEPTED, CONN_HANDSHAKE, CONN_NONBLOCK, CONN_RESET, ConnRaw, DataHead, ListenRaw,
+        AF_INET, AF_INET6, AF_UNIX, AcceptRaw, CONN_ACCEPTED, CONN_HANDSHAKE, CONN_NONBLOCK, CONN_RESET,
+        CONN_SERVER, ConnRaw, DataHead, ListenRaw, PeerRaw,
     },
 };
 
 use crate::{
     event::{Accepted, Closed, Event, Listen},
     probes::{
-        bytes::{Bytes, Direction},
+        bytes::{Bytes, Direction, Peer, Place, Role},
         wire::{DecodeError, prefix, stamp},
     },
 };
@@ -20,6 +23,8 @@ use crate::{
 pub enum SocketEvent<'a> {
     /// Says all there is to say.
     Event(Event),
+    /// Where a connection leads.
+    Peer(Peer),
     /// Bytes moved; somebody else must say what they mean.
     Bytes(Bytes<'a>),
 }
@@ -34,6 +39,7 @@ pub fn decode(kind: Kind, record: &[u8]) -> Result<Option<SocketEvent<'_>>, Deco
                 conn: raw.conn,
                 pid: raw.header.pid,
                 port: port(raw.port),
+                path: None,
                 established_ns: stamp(raw.established_ns),
                 backlog: raw.backlog,
             }))
@@ -59,6 +65,7 @@ pub fn decode(kind: Kind, record: &[u8]) -> Result<Option<SocketEvent<'_>>, Deco
                 port: port(raw.port),
             }))
         }
+        Kind::Peer => SocketEvent::Peer(peer(record)?),
         _ => return Ok(None),
     }))
 }
@@ -71,6 +78,7 @@ fn data(direction: Direction, record: &[u8]) -> Result<Bytes<'_>, DecodeError> {
     let tail = rest.get(..raw.tail_len as usize).ok_or(short)?;
     Ok(Bytes {
         direction,
+        role: role(raw.flags),
         conn: raw.conn,
         pid: raw.header.pid,
         port: port(raw.port),
@@ -83,6 +91,42 @@ fn data(direction: Direction, record: &[u8]) -> Result<Bytes<'_>, DecodeError> {
         head,
         tail,
     })
+}
+
+fn role(flags: u32) -> Role {
+    if flags & CONN_SERVER != 0 { Role::Server } else { Role::Client }
+}
+
+fn peer(record: &[u8]) -> Result<Peer, DecodeError> {
+    let (raw, _) = prefix::<PeerRaw>(record)?;
+    let address = raw.address.get(..raw.len as usize).unwrap_or(&raw.address);
+    let net = |ip: IpAddr| Place::Net(SocketAddr::new(ip, raw.port));
+    let at = match raw.family {
+        AF_INET => address.first_chunk::<4>().map(|ip| net(IpAddr::from(*ip))),
+        // An IPv4 address in IPv6's clothes is the former to everybody who reads it.
+        AF_INET6 => address.first_chunk::<16>().map(|ip| net(Ipv6Addr::from(*ip).to_canonical())),
+        AF_UNIX => Some(Place::Path(path(address))),
+        _ => None,
+    };
+    Ok(Peer {
+        conn: raw.conn,
+        role: role(raw.flags),
+        // Of a family that is none of these there is nothing to say.
+        at: at.unwrap_or(Place::Path(String::new())),
+    })
+}
+
+/// Printable, without the end that C gives it; an abstract name begins with a zero byte.
+fn path(sun_path: &[u8]) -> String {
+    let is_abstract = sun_path.first() == Some(&0);
+    let text =
+        if is_abstract { sun_path } else { sun_path.split(|byte| *byte == 0).next().unwrap_or_default() };
+    let printable = |(at, byte): (usize, &u8)| match byte {
+        0 if at == 0 => '@',
+        byte if byte.is_ascii_graphic() => char::from(*byte),
+        _ => '_',
+    };
+    text.iter().enumerate().map(printable).collect()
 }
 
 /// The wire has room for more than a port; the kernel side only writes ports.

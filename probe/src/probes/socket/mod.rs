@@ -13,7 +13,7 @@ use super::{Hook, Spec};
 /// See [`Spec`].
 pub const SPEC: Spec = Spec {
     id: "socket",
-    summary: "TCP connections of the tree: queue waits, bytes at request boundaries, call statistics",
+    summary: "TCP and Unix-domain connections of the tree: queue waits, bytes at request boundaries, call statistics",
     room: Rooms::SOCKET,
     needs: Rooms::NONE,
     hooks: &[
@@ -34,6 +34,12 @@ pub const SPEC: Spec = Spec {
             tracepoint: "tcp_rcv_space_adjust",
             since: "4.17",
             purpose: "which connection a read belongs to",
+        },
+        Hook {
+            program: "socket_ready",
+            tracepoint: "sk_data_ready",
+            since: "6.3",
+            purpose: "the moment a request on a Unix-domain socket becomes readable",
         },
     ],
     functions: &[],

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::decode::Plain;
 use crate::{
     event::ConnId,
-    probes::bytes::{Bytes, Direction},
+    probes::bytes::{Bytes, Direction, Role},
 };
 
 /// Most plain text in one TLS record (RFC 8446, 5.1).
@@ -47,6 +47,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Conn {
     id: ConnId,
+    pub(super) role: Role,
     port: u16,
     pub(super) pid: u32,
     /// The session object that speaks for it.
@@ -63,9 +64,10 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(id: ConnId, port: u16, from_its_start: bool) -> Self {
+    pub(super) fn new(id: ConnId, role: Role, port: u16, from_its_start: bool) -> Self {
         Self {
             id,
+            role,
             port,
             pid: 0,
             ssl: None,
@@ -79,7 +81,7 @@ impl Conn {
     }
 
     const fn whose(&self) -> Whose {
-        Whose { id: self.id, port: self.port, pid: self.pid }
+        Whose { id: self.id, role: self.role, port: self.port, pid: self.pid }
     }
 
     /// Captured bytes that this connection holds.
@@ -124,6 +126,7 @@ impl Conn {
         };
         Some(Bytes {
             direction: Direction::In,
+            role: self.role,
             conn: self.id,
             pid: plain.pid,
             port: self.port,
@@ -205,6 +208,7 @@ impl Conn {
 #[derive(Clone, Copy)]
 struct Whose {
     id: ConnId,
+    role: Role,
     port: u16,
     pid: u32,
 }
@@ -213,6 +217,7 @@ impl Waiting {
     fn sent(&self, to: Whose, span: &Span) -> Bytes<'_> {
         Bytes {
             direction: Direction::Out,
+            role: to.role,
             conn: to.id,
             pid: to.pid,
             port: to.port,

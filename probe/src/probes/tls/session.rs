@@ -5,7 +5,7 @@
 //! instead, where the connection has no other session. Both are certain unless a thread reads from one connection and
 //! then hands another session what it had kept from before.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     event::{Accepted, Closed, ConnId},
-    probes::bytes::{Bytes, Direction},
+    probes::bytes::{Bytes, Direction, Role},
 };
 
 /// Connections that are known at once, encrypted or not; the kernel side follows as many.
@@ -31,6 +31,13 @@ pub struct Encrypted {
     pub conns: u64,
     /// Bytes of cipher text in both directions.
     pub bytes: u64,
+}
+
+impl Encrypted {
+    fn add(&mut self, bytes: u64) {
+        self.conns += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// What a connection is.
@@ -55,7 +62,7 @@ pub struct Sessions {
     closing: VecDeque<(u64, ConnId)>,
     drain: u64,
     held_bytes: usize,
-    encrypted: Encrypted,
+    encrypted: BTreeMap<Role, Encrypted>,
     n_awaited: u64,
 }
 
@@ -74,7 +81,10 @@ impl Sessions {
         let known = self.conns.get(&bytes.conn);
         if matches!(known, None | Some(State::New)) {
             let state = if is_record(bytes.head) {
-                State::Tls(Box::new(Conn::new(bytes.conn, bytes.port, known.is_some())))
+                // A client speaks first: what it begins with is a handshake where this is its begin.
+                let begins = bytes.role == Role::Client && bytes.head.first() == Some(&HANDSHAKE);
+                let conn = Conn::new(bytes.conn, bytes.role, bytes.port, known.is_some() || begins);
+                State::Tls(Box::new(conn))
             } else {
                 State::Open
             };
@@ -148,9 +158,12 @@ impl Sessions {
     }
 
     /// Connections whose content stayed unknown, those that are still open included.
-    pub fn encrypted(&self) -> Encrypted {
-        let open = self.conns.values().filter_map(|state| self.unknown(state));
-        open.fold(self.encrypted, |sum, bytes| Encrypted { conns: sum.conns + 1, bytes: sum.bytes + bytes })
+    pub fn encrypted(&self) -> BTreeMap<Role, Encrypted> {
+        let mut all = self.encrypted.clone();
+        for (role, bytes) in self.conns.values().filter_map(|state| self.unknown(state)) {
+            all.entry(role).or_default().add(bytes);
+        }
+        all
     }
 
     /// Requests that a thread awaited inside the library when it was attached to, and that were not seen.
@@ -160,10 +173,10 @@ impl Sessions {
 
     /// Bytes of a connection for which no session speaks. Where the library is seen and the handshake would have been,
     /// there was none: nothing but a handshake that failed is unknown then.
-    fn unknown(&self, state: &State) -> Option<u64> {
+    fn unknown(&self, state: &State) -> Option<(Role, u64)> {
         let State::Tls(conn) = state else { return None };
         let failed_handshake = conn.from_its_start && self.told.contains(&conn.pid);
-        (conn.ssl.is_none() && !failed_handshake).then_some(conn.bytes)
+        (conn.ssl.is_none() && !failed_handshake).then_some((conn.role, conn.bytes))
     }
 
     /// True when it is tied now.
@@ -187,9 +200,8 @@ impl Sessions {
 
     fn end(&mut self, conn: ConnId) {
         let Some(state) = self.conns.remove(&conn) else { return };
-        if let Some(bytes) = self.unknown(&state) {
-            self.encrypted.conns += 1;
-            self.encrypted.bytes += bytes;
+        if let Some((role, bytes)) = self.unknown(&state) {
+            self.encrypted.entry(role).or_default().add(bytes);
         }
         if let State::Tls(conn_state) = state {
             self.held_bytes = self.held_bytes.saturating_sub(conn_state.held_bytes());
@@ -216,6 +228,9 @@ impl Sessions {
         }
     }
 }
+
+/// Type of a record that carries a handshake.
+const HANDSHAKE: u8 = 22;
 
 /// Bytes begin like a TLS record: change cipher spec to application data (20 to 23), version 3.x (RFC 8446, 5.1).
 fn is_record(bytes: &[u8]) -> bool {

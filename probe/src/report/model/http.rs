@@ -13,19 +13,20 @@ pub struct Accept {
     pub listeners: Vec<Listener>,
 }
 
-/// The listeners of one port: what is accepted is known by port only.
+/// The listeners of one port, or one Unix-domain listener: what is accepted is known by port only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Listener {
-    /// Local address; several are separated by a comma; null when the listener was gone at the end.
+    /// Local address; several are separated by a comma; null when the listener was gone at the end. `unix:/path` of a
+    /// Unix-domain one.
     pub addr: Option<String>,
-    /// Local port.
+    /// Local port; 0 of a Unix-domain one.
     pub port: u16,
     /// Connections that were accepted.
     pub accepted: u64,
     /// Connections that ended before the application accepted them: their clients gave up.
     #[serde(default)]
     pub abandoned: u64,
-    /// From ESTABLISHED to the return of accept.
+    /// From ESTABLISHED to the return of accept. Not known of Unix-domain sockets.
     pub queue_wait_s: Distribution,
     /// Packets of handshakes dropped because the queue was full, as `ss -lntm` counts them; null when that could not be
     /// read.

@@ -6,6 +6,7 @@
 
 mod gpu;
 mod http;
+mod outgoing;
 mod run;
 mod stage;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use gpu::{Gpu, GpuInstance, GpuOverlap, GpuProcess};
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
+pub use outgoing::Outgoing;
 pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
 
 pub use stage::{Checkpoint, Disk, FileCalls, Pipeline, Shares, Stage, Stuck};
@@ -42,6 +44,9 @@ pub struct Report {
     /// All endpoints together, by phase, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overall_by_phase: Vec<Endpoint>,
+    /// The requests that the target made, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outgoing: Vec<Outgoing>,
     /// Socket calls of the target.
     pub syscalls: Vec<Syscall>,
     /// All documents together, by phase.

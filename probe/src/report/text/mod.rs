@@ -5,6 +5,7 @@
 
 mod format;
 mod gpu;
+mod outgoing;
 mod section;
 mod stage;
 
@@ -34,6 +35,7 @@ impl Renderer for Text {
             section::phases(report),
             section::endpoints(report),
             section::breakdown(report),
+            outgoing::outgoing(report),
             stage::pipeline(report),
             stage::stages(report),
             stage::checkpoints(report),

@@ -217,10 +217,13 @@ pub(super) fn listeners(report: &Report) -> String {
     }
     let rows = report.accept.listeners.iter().map(|listener| {
         let addr = listener.addr.as_deref().unwrap_or("?");
-        let addr = if addr.contains(':') { format!("[{addr}]") } else { addr.to_owned() };
         let limit = listener.backlog_limit.map_or_else(|| "?".to_owned(), |limit| integer(u64::from(limit)));
         [
-            format!("{}:{}", plain(&addr), listener.port),
+            plain(&match addr {
+                unix if unix.starts_with("unix:") => unix.to_owned(),
+                ipv6 if ipv6.contains(':') => format!("[{ipv6}]:{}", listener.port),
+                ipv4 => format!("{ipv4}:{}", listener.port),
+            }),
             integer(listener.accepted),
             integer(listener.abandoned),
             maybe_seconds(listener.queue_wait_s.p50),

@@ -21,6 +21,7 @@ impl Load {
     fn push(mut self, n: u64, path: &str, status: u16, ending: Ending, latency_ms: Option<u64>) -> Self {
         for _ in 0..n {
             self.seen.push(Seen::Exchange(Exchange {
+                outgoing: None,
                 method: "GET".to_owned(),
                 path: path.to_owned(),
                 pid: 1,
