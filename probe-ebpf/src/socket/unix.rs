@@ -145,13 +145,13 @@ fn try_ready(ctx: &RawTracePointContext) -> Option<i32> {
     let address = kern::unix_address(sk)?;
     if u64::from(kern::state(sk)?) == tcp_state::LISTEN {
         // SAFETY: the value is not looked at.
-        if unsafe { UNIX_INODES.get(&kern::inode(sk)?) }.is_some() {
+        if unsafe { UNIX_INODES.get(kern::inode(sk)?) }.is_some() {
             note_listener(sk);
         }
         return None;
     }
     // SAFETY: as above.
-    unsafe { UNIX_LISTENERS.get(&address) }?;
+    unsafe { UNIX_LISTENERS.get(address) }?;
     // SAFETY: a valid map value; a racing reader of the same connection can at worst lose one arrival.
     let conn = unsafe { &mut *connection(sk, 0)? };
     // SAFETY: a helper without arguments.

@@ -1,3 +1,5 @@
+//! Stages of documents from events by hand: times, order, repeats, what is stuck.
+
 use proptest::prelude::*;
 
 use super::*;
