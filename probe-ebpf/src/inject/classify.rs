@@ -60,7 +60,7 @@ pub(crate) fn inject_ingress(ctx: TcContext) -> i32 {
         // SAFETY: the slot belongs to this CPU.
         unsafe { (*count).dropped += 1 };
     }
-    TC_ACT_SHOT as i32
+    TC_ACT_SHOT
 }
 
 /// What of a rule is needed after it matched.
@@ -119,7 +119,7 @@ fn matches(rule: &Rule, packet: &Packet, skb: *mut __sk_buff) -> bool {
     }
     if rule.cgroup != 0 {
         // SAFETY: the helper takes the context; it gives 0 for a packet without a socket.
-        let cgroup = unsafe { bpf_skb_ancestor_cgroup_id(skb, rule.cgroup_level as i32) };
+        let cgroup = unsafe { bpf_skb_ancestor_cgroup_id(skb, rule.cgroup_level.cast_signed()) };
         if cgroup != rule.cgroup {
             return false;
         }
@@ -141,9 +141,9 @@ fn learn(flow: &Flow, tag: u8) {
         proto: flow.proto,
     };
     // SAFETY: as in `matches`.
-    if unsafe { FLOWS.get(&answer) }.is_none_or(|known| *known != u32::from(tag)) {
+    if unsafe { FLOWS.get(answer) }.is_none_or(|known| *known != u32::from(tag)) {
         // A full table forgets the least used connection; that one is learned again with its next packet.
-        let _ = FLOWS.insert(&answer, &u32::from(tag), 0);
+        let _ = FLOWS.insert(answer, u32::from(tag), 0);
     }
 }
 

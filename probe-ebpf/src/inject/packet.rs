@@ -56,7 +56,8 @@ pub(crate) fn parse(skb: *mut __sk_buff) -> Option<Packet> {
         flow.dest = [0, 0, mapped, dest];
         flow.proto = u32::from(head[9]);
         // A later fragment has no ports.
-        let is_first = u16::from_be_bytes([head[6], head[7]]) & 0x1fff == 0;
+        let offset = u16::from_be_bytes([head[6], head[7]]) & 0x1fff;
+        let is_first = offset == 0;
         transport = if is_first { u32::from(head[0] & 15) * 4 } else { 0 };
     } else if protocol == ETH_P_IPV6 {
         let next: u8 = load(skb, 6)?;
