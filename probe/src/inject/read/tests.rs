@@ -1,7 +1,7 @@
 //! Good texts, every kind of mistake with its line, and any text at all.
 
-use super::super::condition::Chance;
 use super::super::condition::MAX_DELAY;
+use super::super::condition::{Chance, Loss};
 use super::*;
 use proptest::prelude::*;
 
