@@ -1,6 +1,6 @@
 """Asks a server over and over and logs each call as its own sockets saw it: the oracle of outgoing calls.
 
-python caller.py PORT ROUNDS: begins with a line on stdin, ends a line "done" on stdout, and stays until stdin ends.
+python caller.py PORT ROUNDS: begins with a line on stdin, ends a line "done" on stdout, and stays until it is killed.
 """
 
 import http.client
@@ -85,7 +85,7 @@ def main() -> None:
     other = open_to(port)
     other.sock.sendall(b"*1\r\n$4\r\nPING\r\n")
     print("done", flush=True)
-    sys.stdin.read()
+    threading.Event().wait()
 
 
 main()
