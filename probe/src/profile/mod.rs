@@ -24,7 +24,7 @@ pub use metric::{Kind, Metric, Percentile, Quantity, Shape, Stat, Unit};
 pub use nearest::nearest;
 pub use pattern::Pattern;
 use pattern::matches_glob;
-pub use phase::{AbortRule, LoadPlan, PhasePlan};
+pub use phase::{LoadPlan, PhasePlan};
 pub use route::{Route, Segment, split_path};
 pub use stage::{FilePattern, StageBy, StageMatch, StageRule, StageRules};
 
@@ -49,8 +49,6 @@ pub struct Profile {
     pub phases: Vec<PhasePlan>,
     /// What makes the load in `probe run`.
     pub load: LoadPlan,
-    /// When a run is given up.
-    pub aborts: Vec<AbortRule>,
     /// How stages and documents are told.
     pub stages: StageRules,
     /// What is judged, in the order of the file.

@@ -1,9 +1,7 @@
-//! The plan of a run: its phases, what makes the load in each, and when it is given up.
+//! The plan of a run: its phases, and what makes the load in each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-use super::{Metric, Pattern};
 
 /// One phase of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,19 +37,4 @@ impl Default for LoadPlan {
     fn default() -> Self {
         Self { command: None, ok_exit_codes: vec![0], grace: Duration::from_secs(30), saturation: 0.9 }
     }
-}
-
-/// When a run is given up: what it would still show is known.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AbortRule {
-    /// The endpoints that are looked at, each on its own; none for all requests together.
-    pub subject: Option<Pattern>,
-    /// Which value.
-    pub metric: Metric,
-    /// Worse than this.
-    pub limit: f64,
-    /// Over the last so many seconds.
-    pub window_s: u64,
-    /// Of at least so many samples.
-    pub samples: u64,
 }

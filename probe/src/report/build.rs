@@ -41,7 +41,8 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         loss_ratio,
         undecoded_ratio,
         is_finished,
-        doubt: span.phase.load.as_ref().and_then(|load| doubt_of_load(load, profile)),
+        doubt: doubt_of_condition(&span.phase)
+            .or_else(|| span.phase.load.as_ref().and_then(|load| doubt_of_load(load, profile))),
     };
     let objectives: Vec<Judgement> = spans
         .iter()
@@ -141,6 +142,11 @@ fn spans<'a>(summary: &Summary, phases: &'a Phases, loads: &[Load]) -> Vec<Span<
             span(&part.name, part.start_ns, end_ns, part.judged, part.condition.clone(), &part.numbers)
         })
         .collect()
+}
+
+/// Nothing injects the condition of a phase yet: what was measured without it is no answer.
+fn doubt_of_condition(phase: &Phase) -> Option<String> {
+    phase.net.as_ref().map(|net| format!("the network condition `{net}` was not injected"))
 }
 
 /// Why the load of a phase makes its numbers say nothing about the target.

@@ -25,6 +25,11 @@ fn profile() -> Profile {
 
 fn phases() -> Phases {
     let mut phases = Phases::new(Arc::new(profile()));
+    count_into(&mut phases);
+    phases
+}
+
+fn count_into(phases: &mut Phases) {
     for _ in 0..100 {
         let exchange = Finding::Exchange(Exchange {
             outgoing: None,
@@ -41,7 +46,6 @@ fn phases() -> Phases {
         phases.add(&exchange, 0);
     }
     phases.add(&Finding::Accept { port: 8000, path: None, queue_wait_ns: Some(50_000), backlog: 1 }, 0);
-    phases
 }
 
 fn summary() -> Summary {
@@ -146,4 +150,22 @@ fn losses_are_shown_and_doubted() {
     let report = build(&lost(11), &profile(), &phases(), &[]);
     assert_eq!(report.verdict, crate::slo::Verdict::Inconclusive);
     assert_eq!(report.health.lost_by_cause["ring full"], 11);
+}
+
+/// A phase that asks for a network condition passes nothing: it ran without.
+#[test]
+fn a_condition_that_was_not_injected_is_no_pass() {
+    use crate::slo::Verdict;
+    for (condition, expected) in [(None, Verdict::Pass), (Some("poor"), Verdict::Inconclusive)] {
+        let mut phases = Phases::new(Arc::new(profile()));
+        phases.begin(&crate::event::Phase {
+            ts_ns: 0,
+            name: "a".to_owned(),
+            judged: true,
+            condition: condition.map(str::to_owned),
+        });
+        count_into(&mut phases);
+        let report = build(&summary(), &profile(), &phases, &[]);
+        assert_eq!(report.verdict, expected, "{condition:?}: {:?}", report.objectives);
+    }
 }

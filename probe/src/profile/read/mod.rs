@@ -63,18 +63,7 @@ impl Reader {
     fn profile(&mut self, root: &DeTable<'_>, text: &str) -> Profile {
         self.check_keys(
             root,
-            &[
-                "name",
-                "about",
-                "routes",
-                "endpoints",
-                "phase",
-                "load",
-                "abort",
-                "stages",
-                "stage",
-                "objective",
-            ],
+            &["name", "about", "routes", "endpoints", "phase", "load", "stages", "stage", "objective"],
         );
         let name = self.word(root, "name", 0, "the profile");
         let about = root.get("about").and_then(|about| self.string(about, "about"));
@@ -82,7 +71,6 @@ impl Reader {
         let max_endpoints = self.max_endpoints(root.get("endpoints"));
         let phases = self.phases(root.get("phase"));
         let load = self.load(root.get("load"));
-        let aborts = self.aborts(root.get("abort"));
         let stages = self.stages(root.get("stages"), root.get("stage"));
         let objectives = self.objectives(root.get("objective"), &routes);
         self.check_phases(&phases, &objectives);
@@ -94,7 +82,6 @@ impl Reader {
             max_endpoints,
             phases,
             load,
-            aborts,
             stages,
             objectives,
             text: text.to_owned(),

@@ -1,21 +1,15 @@
-//! Reading the plan of a run: `[[phase]]`, `[load]`, `[[abort]]`.
+//! Reading the plan of a run: `[[phase]]` and `[load]`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::super::value::{read_duration, read_level};
-use super::super::{AbortRule, Kind, LoadPlan, Objective, PhasePlan};
+use super::super::value::read_duration;
+use super::super::{LoadPlan, Objective, PhasePlan};
 use super::{Reader, Value, suggestion};
 
 const MAX_PHASES: usize = 50;
-const MAX_ABORTS: usize = 20;
-/// Windows of abort rules, seconds.
-const MAX_WINDOW_S: u64 = 60;
-const DEFAULT_WINDOW_S: u64 = 10;
-/// Fewer samples give up no run unless the rule says so.
-const DEFAULT_SAMPLES: u64 = 50;
 
 impl Reader {
     pub(super) fn phases(&mut self, value: Option<&Value<'_>>) -> Vec<PhasePlan> {
@@ -66,31 +60,6 @@ impl Reader {
             }
         }
         plan
-    }
-
-    pub(super) fn aborts(&mut self, value: Option<&Value<'_>>) -> Vec<AbortRule> {
-        let mut rules = Vec::new();
-        for (table, at) in self.tables(value, "abort", MAX_ABORTS) {
-            self.check_keys(table, &["endpoint", "metric", "limit", "window", "samples"]);
-            let whose = "the abort rule";
-            let subject = table.get("endpoint").and_then(|value| self.subject(Kind::Endpoint, value, &[]));
-            let metric = self
-                .required(table, "metric", at, whose)
-                .and_then(|value| self.metric(Kind::Endpoint, value));
-            let limit = self.required(table, "limit", at, whose);
-            let window_s = table.get("window").map_or(Some(DEFAULT_WINDOW_S), |value| self.window(value));
-            let samples = table.get("samples").map_or(Some(DEFAULT_SAMPLES), |value| self.samples(value));
-            let (Some(metric), Some(limit), Some(window_s), Some(samples)) =
-                (metric, limit, window_s, samples)
-            else {
-                continue;
-            };
-            match read_level(metric, limit.get_ref()) {
-                Ok(limit) => rules.push(AbortRule { subject, metric, limit, window_s, samples }),
-                Err(what) => self.error(limit.span().start, format!("`limit` of {whose} {what}")),
-            }
-        }
-        rules
     }
 
     /// An objective that is bound to phases must be judged in one of them.
@@ -161,19 +130,6 @@ impl Reader {
 
     fn exit_code(&mut self, value: &Value<'_>) -> Option<i32> {
         self.integer(value, "exit code", 0..=255).and_then(|code| i32::try_from(code).ok())
-    }
-
-    fn samples(&mut self, value: &Value<'_>) -> Option<u64> {
-        self.integer(value, "samples", 1..=1_000_000).and_then(|samples| u64::try_from(samples).ok())
-    }
-
-    fn window(&mut self, value: &Value<'_>) -> Option<u64> {
-        let window_s = self.span(value, "window")?.as_secs();
-        if !(1..=MAX_WINDOW_S).contains(&window_s) {
-            self.error(value.span().start, format!("`window` must be from 1s to {MAX_WINDOW_S}s"));
-            return None;
-        }
-        Some(window_s)
     }
 
     /// A command as a list: no shell reads it.
