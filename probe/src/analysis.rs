@@ -6,6 +6,7 @@ use crate::aggregate::{Phases, Progress};
 use crate::correlate::stage::StageTracker;
 use crate::correlate::{Correlator, Finding};
 use crate::event::{Event, Load, Summary};
+use crate::numbers::Numbers;
 use crate::profile::Profile;
 use crate::report::{self, Report};
 
@@ -55,12 +56,18 @@ impl Analysis {
     }
 
     /// Nothing more will come: judges the run.
-    pub fn finish(mut self, summary: &Summary) -> Report {
+    pub fn finish(self, summary: &Summary) -> Report {
+        self.finish_with_numbers(summary).0
+    }
+
+    /// As [`Self::finish`], with all the numbers behind the report.
+    pub fn finish_with_numbers(mut self, summary: &Summary) -> (Report, Numbers) {
         self.correlator.finish(summary.end_ns, &mut self.findings);
         self.stages.finish(&mut self.findings);
         self.aggregate_findings(summary.end_ns);
         self.phases.finish();
-        report::build(summary, &self.profile, &self.phases, &self.loads)
+        let report = report::build(summary, &self.profile, &self.phases, &self.loads);
+        (report, Numbers::of(summary, &self.profile, &self.phases, &self.loads))
     }
 
     fn aggregate_findings(&mut self, ts_ns: u64) {

@@ -5,6 +5,7 @@
 
 mod bench;
 mod host;
+mod html;
 mod run;
 mod target;
 mod usage;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     usage::add_to(&mut suite);
     target::add_to(&mut suite);
     host::add_to(&mut suite);
+    html::add_to(&mut suite);
     run::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()
 }

@@ -4,17 +4,23 @@
 //!
 //! After a change that is meant: `PROBE_BLESS=1 cargo test -p probe-tests --test replay`, then read the diff.
 
+mod verdicts;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use probe::analysis::Analysis;
 use probe::engine::record;
 use probe::profile::Profile;
-use probe::report::{Json, Renderer as _, Report, Text};
+use probe::report::{Html, Json, Junit, Markdown, Renderer, Report, Text};
+use probe::slo::Verdict;
+
+/// The published JSON Schema of `report.json`.
+const SCHEMA: &str = "../profiles/report.schema.json";
 
 /// Set, the reports are written instead of compared.
 const BLESS: &str = "PROBE_BLESS";
@@ -37,7 +43,13 @@ fn trials() -> Result<Vec<Trial>> {
     }
     cases.sort();
     ensure!(!cases.is_empty(), "no cases in `{}`", folder.display());
-    Ok(cases.into_iter().map(trial).collect())
+    let mut trials: Vec<Trial> = cases.into_iter().map(trial).collect();
+    trials.push(Trial::test("schema", || {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(SCHEMA);
+        compare(&file, &probe::report::schema()).map_err(|error| Failed::from(format!("{error:#}")))
+    }));
+    trials.extend(verdicts::trials());
+    Ok(trials)
 }
 
 fn trial(case: PathBuf) -> Trial {
@@ -50,19 +62,62 @@ fn trial(case: PathBuf) -> Trial {
 fn check(case: &Path) -> Result<()> {
     let profile = Arc::new(Profile::load(&case.join("profile.toml"))?);
     let report = replay(case, &profile)?;
-    for (name, got) in
-        [("report.json", Json.render(&report)), ("report.txt", Text { colour: false }.render(&report))]
-    {
-        compare(&case.join(name), &got)?;
+    let forms: [(&str, &dyn Renderer); 4] = [
+        ("report.json", &Json),
+        ("report.txt", &Text { colour: false }),
+        ("report.md", &Markdown),
+        ("junit.xml", &Junit),
+    ];
+    for (name, form) in forms {
+        compare(&case.join(name), &form.render(&report))?;
+    }
+    junit(&report)?;
+    let schema = serde_json::from_str(&probe::report::schema())?;
+    let validator = jsonschema::validator_for(&schema).map_err(|error| anyhow!("no schema: {error}"))?;
+    let value = serde_json::from_str(&Json.render(&report))?;
+    if let Some(error) = validator.iter_errors(&value).next() {
+        bail!("report.json is not as its schema says, at `{}`: {error}", error.instance_path());
     }
     // The same run again gives the same bytes: nothing depends on addresses or the order of a hash map.
     ensure!(
         Json.render(&replay(case, &profile)?) == Json.render(&report),
         "a second replay gave another report"
     );
+    ensure!(Html.render(&replay(case, &profile)?) == Html.render(&report), "a second page is another one");
     // What was saved shows the same again.
     let saved: Report = serde_json::from_str(&Json.render(&report))?;
     ensure!(saved == report, "the report is another one after it was saved");
+    Ok(())
+}
+
+/// The form of JUnit files as their readers share it: suites that hold cases, whose counts are true, one case per
+/// judgement, with a failure for each fail and an error for each doubt.
+fn junit(report: &Report) -> Result<()> {
+    let text = Junit.render(report);
+    let document = roxmltree::Document::parse(&text)?;
+    let root = document.root_element();
+    let named = |name: &'static str| root.descendants().filter(move |node| node.has_tag_name(name));
+    let expected =
+        |verdict| report.objectives.iter().filter(|judgement| judgement.verdict == verdict).count();
+    let suite = named("testsuite").next().context("no testsuite")?;
+    ensure!(root.has_tag_name("testsuites") && suite.parent_element() == Some(root));
+    for (node, attribute, wanted) in [
+        // Nothing judged is an error of its own.
+        ("testcase", "tests", report.objectives.len().max(1)),
+        ("failure", "failures", expected(Verdict::Fail)),
+        ("error", "errors", expected(Verdict::Inconclusive) + usize::from(report.objectives.is_empty())),
+        ("skipped", "skipped", 0),
+    ] {
+        ensure!(named(node).count() == wanted, "{} of {node}, {wanted} wanted", named(node).count());
+        let wanted = wanted.to_string();
+        ensure!([root, suite].iter().all(|at| at.attribute(attribute) == Some(&wanted)), "{attribute}");
+    }
+    for case in named("testcase") {
+        ensure!(case.attribute("name").is_some() && case.attribute("classname").is_some());
+        let known = ["properties", "failure", "error"];
+        let mut children = case.children().filter(roxmltree::Node::is_element);
+        ensure!(children.all(|child| known.contains(&child.tag_name().name())));
+    }
     Ok(())
 }
 

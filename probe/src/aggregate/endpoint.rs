@@ -4,6 +4,7 @@
 //! apart and the rest is counted together as [`OTHER`]. Nothing is allocated for an endpoint that is known:
 //! the name is built in one buffer and looked up.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
 use std::str::Split;
 
@@ -114,6 +115,25 @@ impl EndpointTable {
     /// Distinct names behind [`OTHER`]; [`MAX_FOLDED`] means that many or more.
     pub(super) fn n_folded(&self) -> usize {
         self.folded.len()
+    }
+
+    /// The endpoint of a name that another table has admitted.
+    pub(super) fn index_of_name(&mut self, name: &str) -> EndpointIndex {
+        self.index_by_name.get(name).copied().unwrap_or_else(|| self.push(name))
+    }
+
+    /// What stands for the names behind [`OTHER`].
+    pub(super) fn folded(&self) -> impl Iterator<Item = u64> {
+        self.folded.iter().copied()
+    }
+
+    /// Adds names that another table has folded.
+    pub(super) fn fold(&mut self, folded: &BTreeSet<u64>) {
+        for hash in folded {
+            if self.folded.len() < MAX_FOLDED {
+                self.folded.insert(*hash);
+            }
+        }
     }
 
     fn admit(&mut self, name: &str, is_routed: bool) -> EndpointIndex {

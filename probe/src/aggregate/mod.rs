@@ -9,6 +9,8 @@ mod gpu;
 mod outgoing;
 mod phases;
 mod progress;
+mod saved;
+mod series;
 mod stage;
 mod stats;
 
@@ -19,8 +21,10 @@ pub use endpoint::{MAX_FOLDED, OTHER};
 pub use evidence::{Evidence, Subject};
 pub use gpu::{GpuStats, Gpus, InstanceStats, OverlapStats, ProcessStats, Spread};
 pub use outgoing::Outgoing;
-pub use phases::{Part, Phases};
+pub use phases::{Part, Phases, SavedPhases};
 pub use progress::Progress;
+pub use saved::Saved;
+pub use series::{Series, Window};
 pub use stage::{CheckpointStats, PipelineStats, StageStats, StageTable};
 pub use stats::{EndpointStats, ListenerStats};
 
@@ -42,7 +46,12 @@ pub struct Aggregate {
     outgoing: Outgoing,
     recent: RecentRate,
     gpus: Gpus,
+    /// Of all together, then of the first endpoints; none where no plots are made of it.
+    series: Option<Vec<Series>>,
 }
+
+/// Endpoints whose numbers over time are kept; a window takes up to a KiB, and there are 120 of each.
+const MAX_SERIES: usize = 50;
 
 impl Aggregate {
     /// Nothing counted yet; endpoints will be named by the profile's routes.
@@ -57,6 +66,7 @@ impl Aggregate {
             outgoing: Outgoing::new(profile),
             recent: RecentRate::default(),
             gpus: Gpus::new(),
+            series: None,
         }
     }
 
@@ -64,6 +74,12 @@ impl Aggregate {
     /// counters go on.
     pub fn after(profile: &Profile, before: &Self) -> Self {
         Self { gpus: before.gpus.after(), ..Self::new(profile) }
+    }
+
+    /// Keeps numbers over time too.
+    #[must_use]
+    pub fn with_series(self) -> Self {
+        Self { series: Some(Vec::new()), ..self }
     }
 
     /// Counts one finding. On the path of every request: allocates for new endpoints only.
@@ -95,10 +111,15 @@ impl Aggregate {
 
     fn add_exchange(&mut self, exchange: &Exchange) {
         let index = self.table.index_of(&exchange.method, &exchange.path);
-        self.at(index).add(exchange);
+        self.endpoint_at(index).add(exchange);
         self.overall.add(exchange);
         if let (Some(timing), Ending::Complete) = (&exchange.timing, exchange.ending) {
             self.gpus.in_app(index, timing.in_app(exchange.end_ns));
+        }
+        for index in [None, Some(index)] {
+            if let Some(series) = self.series_at(index) {
+                series.add(exchange);
+            }
         }
         if exchange.ending == Ending::Complete {
             self.recent.add(exchange.end_ns);
@@ -107,14 +128,37 @@ impl Aggregate {
 
     fn endpoint(&mut self, method: &str, path: &str) -> &mut EndpointStats {
         let index = self.table.index_of(method, path);
-        self.at(index)
+        self.endpoint_at(index)
     }
 
-    fn at(&mut self, index: usize) -> &mut EndpointStats {
+    fn endpoint_at(&mut self, index: usize) -> &mut EndpointStats {
         if index >= self.endpoints.len() {
             self.endpoints.resize_with(index + 1, EndpointStats::default);
         }
         &mut self.endpoints[index]
+    }
+
+    /// The numbers over time of an endpoint, or of all together; none past the bound.
+    fn series_at(&mut self, endpoint: Option<usize>) -> Option<&mut Series> {
+        let place = endpoint.map_or(0, |index| index + 1);
+        let series = self.series.as_mut().filter(|_| place <= MAX_SERIES)?;
+        if place >= series.len() {
+            series.resize_with(place + 1, Series::default);
+        }
+        series.get_mut(place)
+    }
+
+    /// The numbers over time: all together, then each endpoint with its name, by name.
+    pub fn series(&self) -> impl Iterator<Item = (Option<&str>, &Series)> {
+        let (overall, each) = self.series.as_deref().and_then(<[Series]>::split_first).unzip();
+        let mut each: Vec<_> = each
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .map(|(index, series)| (Some(self.table.name(index)), series))
+            .collect();
+        each.sort_unstable_by_key(|(name, _)| *name);
+        overall.map(|overall| (None, overall)).into_iter().chain(each)
     }
 
     /// Each endpoint with its name, by name.

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use super::Aggregate;
+use serde::{Deserialize, Serialize};
+
+use super::{Aggregate, Saved};
 use crate::correlate::Finding;
 use crate::event;
 use crate::profile::Profile;
@@ -40,10 +42,27 @@ pub struct Part {
     pub numbers: Aggregate,
 }
 
+/// What [`Phases`] hold, as plain data.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SavedPhases {
+    whole: Saved,
+    #[serde(default)]
+    parts: Vec<SavedPart>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedPart {
+    name: String,
+    start_ns: u64,
+    judged: bool,
+    condition: Option<String>,
+    numbers: Saved,
+}
+
 impl Phases {
     /// A run without phases, as long as none begins.
     pub fn new(profile: Arc<Profile>) -> Self {
-        Self { whole: Aggregate::new(&profile), is_touched: false, parts: Vec::new(), profile }
+        Self { whole: Aggregate::new(&profile).with_series(), is_touched: false, parts: Vec::new(), profile }
     }
 
     /// A phase begins.
@@ -93,6 +112,48 @@ impl Phases {
     pub fn finish(&mut self) {
         self.whole.finish();
         self.parts.iter_mut().for_each(|part| part.numbers.finish());
+    }
+
+    /// All its numbers.
+    pub fn save(&self) -> SavedPhases {
+        let save = |part: &Part| SavedPart {
+            name: part.name.clone(),
+            start_ns: part.start_ns,
+            judged: part.judged,
+            condition: part.condition.clone(),
+            numbers: part.numbers.save(),
+        };
+        SavedPhases { whole: self.whole.save(), parts: self.parts.iter().map(save).collect() }
+    }
+
+    /// Adds the numbers of another run, whose clock is so far behind ours. Phases of one name become one.
+    pub fn add_saved(&mut self, saved: &SavedPhases, shift_ns: i64) {
+        self.whole.add_saved(&saved.whole, shift_ns);
+        for part in &saved.parts {
+            let start_ns = part.start_ns.saturating_add_signed(shift_ns);
+            let own = match self.parts.iter().position(|own| own.name == part.name) {
+                Some(at) => at,
+                None if self.parts.len() == MAX_PARTS => continue,
+                None => {
+                    let at = self.parts.partition_point(|own| own.start_ns <= start_ns);
+                    self.parts.insert(
+                        at,
+                        Part {
+                            name: part.name.clone(),
+                            start_ns,
+                            judged: part.judged,
+                            condition: part.condition.clone(),
+                            numbers: Aggregate::new(&self.profile),
+                        },
+                    );
+                    at
+                }
+            };
+            let own = &mut self.parts[own];
+            own.start_ns = own.start_ns.min(start_ns);
+            own.judged &= part.judged;
+            own.numbers.add_saved(&part.numbers, shift_ns);
+        }
     }
 
     /// All phases together.

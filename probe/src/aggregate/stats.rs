@@ -1,5 +1,7 @@
 //! The numbers of one endpoint and of one listener.
 
+use serde::{Deserialize, Serialize};
+
 use super::durations::{Durations, Resolution};
 use super::evidence::{Evidence, Subject};
 use crate::correlate::{Exchange, Timing};
@@ -7,7 +9,7 @@ use crate::event::Ending;
 use crate::profile::Metric;
 
 /// The numbers of one endpoint, or of all together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EndpointStats {
     /// Answers that were sent to their end, with any status.
     pub requests: u64,
@@ -79,6 +81,36 @@ impl EndpointStats {
         }
     }
 
+    /// Adds the numbers of the same endpoint from elsewhere.
+    pub fn merge(&mut self, other: &Self) {
+        let counts = [
+            (&mut self.requests, other.requests),
+            (&mut self.errors, other.errors),
+            (&mut self.aborted, other.aborted),
+            (&mut self.in_flight, other.in_flight),
+            (&mut self.untimed, other.untimed),
+            (&mut self.bytes_in, other.bytes_in),
+            (&mut self.bytes_out, other.bytes_out),
+        ];
+        let statuses = self.statuses.iter_mut().zip(other.statuses);
+        for (own, other) in counts.into_iter().chain(statuses) {
+            *own = own.saturating_add(other);
+        }
+        let parts = [
+            (&mut self.latency, &other.latency),
+            (&mut self.failed_latency, &other.failed_latency),
+            (&mut self.accept_queue, &other.accept_queue),
+            (&mut self.receive_queue, &other.receive_queue),
+            (&mut self.read, &other.read),
+            (&mut self.app, &other.app),
+            (&mut self.write, &other.write),
+            (&mut self.delivery, &other.delivery),
+        ];
+        for (own, other) in parts {
+            own.merge(other);
+        }
+    }
+
     fn add_answer(&mut self, exchange: &Exchange) {
         let class = usize::from(exchange.status / 100);
         let class = if class < self.statuses.len() { class } else { 0 };
@@ -130,7 +162,7 @@ impl Subject for EndpointStats {
 }
 
 /// The numbers of the listeners of one port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ListenerStats {
     /// Connections that were accepted.
     pub accepted: u64,
@@ -149,6 +181,14 @@ impl Default for ListenerStats {
 }
 
 impl ListenerStats {
+    /// Adds the numbers of the same port from elsewhere.
+    pub fn merge(&mut self, other: &Self) {
+        self.accepted = self.accepted.saturating_add(other.accepted);
+        self.abandoned = self.abandoned.saturating_add(other.abandoned);
+        self.backlog_max = self.backlog_max.max(other.backlog_max);
+        self.queue_wait.merge(&other.queue_wait);
+    }
+
     pub(super) fn add(&mut self, queue_wait_ns: Option<u64>, backlog: u32) {
         self.accepted += 1;
         self.backlog_max = self.backlog_max.max(backlog);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::results::Format;
 use crate::probes::rungs;
 
 /// Where the kernel publishes its type information.
@@ -89,6 +90,9 @@ pub struct WatchArgs {
     /// The library of the GPU's driver [default: the installed one]
     #[arg(long, value_name = "FILE", hide = true)]
     pub nvml: Option<PathBuf>,
+    /// Form of the report on stdout; the directory gets all of them
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
     /// What an inconclusive verdict counts as [default: an exit code of its own, 4]
     #[arg(long, value_name = "AS")]
     pub inconclusive: Option<InconclusiveAs>,
@@ -112,6 +116,9 @@ pub struct DoctorArgs {
     /// The library of the GPU's driver [default: the installed one]
     #[arg(long, value_name = "FILE", hide = true)]
     pub nvml: Option<PathBuf>,
+    /// Also say whether a load test by this profile is worth running: the questions of the readiness audit
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// The kernel's type information
     #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, hide = true)]
     pub btf: PathBuf,

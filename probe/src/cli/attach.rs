@@ -1,6 +1,5 @@
 //! `probe attach`: everything is checked before anything is attached, then one run, then its results.
 
-use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,16 +8,14 @@ use std::time::Duration;
 use anyhow::Context;
 use probe_common::rooms::Rooms;
 
-use super::outcome::{is_colour_wanted, print_report};
 use super::outdir::OutDir;
-use super::report::{PROFILE, REPORT_JSON, REPORT_TEXT};
+use super::results::{self, PROFILE};
 use super::stop::Stop;
 use super::{AttachArgs, InconclusiveAs, Outcome, Problem, Refusal, WatchArgs};
 use crate::engine::{self, EngineConfig, Finished, RunPlan};
 use crate::host::{Host, Severity, prerequisites};
 use crate::probes::{self, gpu};
 use crate::profile::{Profile, nearest};
-use crate::report::{Json, Renderer as _, Text};
 use crate::slo::Verdict;
 use crate::target;
 
@@ -54,7 +51,7 @@ pub(super) fn watch(
     let plan = plan(&profile, &roots, out.path())?;
     let profile = Arc::new(profile);
     // Before the run: should it be killed, its recording can still be judged by the same profile.
-    let n_saved = save(out.path(), &[(PROFILE, &profile.text)]);
+    let has_profile = results::save(out.path(), PROFILE, &profile.text);
     let finished = engine::run(EngineConfig {
         roots,
         children: !args.no_children,
@@ -74,19 +71,16 @@ pub(super) fn watch(
         // Nothing came of it: leave nothing either.
         let _ = fs::remove_file(out.path().join(PROFILE));
     }
-    let Finished { report, warnings } = finished?;
+    let Finished { report, numbers, warnings } = finished?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
 
     out.keep();
-    let results =
-        [(REPORT_JSON, &Json.render(&report)), (REPORT_TEXT, &Text { colour: false }.render(&report))];
-    if n_saved + save(out.path(), &results) == 1 + results.len() {
+    if results::save_all(out.path(), &report, &numbers) && has_profile {
         tracing::info!(directory = %out.path().display(), "run saved");
     }
-    print_report(&Text { colour: is_colour_wanted() }.render(&report))
-        .context("failed to write the report to `stdout`")?;
+    results::show(&report, args.format)?;
     Ok(outcome(report.verdict, args.inconclusive))
 }
 
@@ -127,26 +121,6 @@ fn check_host(btf: &Path) -> anyhow::Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(Refusal { problems, is_usage: false }.into()) }
 }
 
-/// Writes files and says how many it could. The report goes to stdout whatever happens here, so a full disk is
-/// told and does not change the verdict.
-fn save(directory: &Path, files: &[(&str, &String)]) -> usize {
-    let save_one = |(name, contents): &&(&str, &String)| {
-        let path = directory.join(name);
-        let saved = fs::write(&path, contents);
-        if let Err(error) = &saved {
-            // Half a file would be read as a damaged run later.
-            let _ = fs::remove_file(&path);
-            complain(&path, error);
-        }
-        saved.is_ok()
-    };
-    files.iter().filter(save_one).count()
-}
-
-fn complain(path: &Path, error: &dyn Display) {
-    tracing::error!(path = %path.display(), %error, "failed to save a result; the report on stdout is complete");
-}
-
 /// How a run with this verdict ends.
 pub(super) const fn outcome(verdict: Verdict, inconclusive: Option<InconclusiveAs>) -> Outcome {
     match (verdict, inconclusive) {
@@ -174,11 +148,5 @@ mod tests {
             assert_eq!((code(None), code(Some(As::Fail)), code(Some(As::Warn))), (plain, fail, warn));
             assert_eq!(code(Some(As::Pass)), warn);
         }
-    }
-
-    #[test]
-    fn a_directory_that_is_gone_does_not_stop_the_others() {
-        let text = String::new();
-        assert_eq!(save(Path::new("/nonexistent/run"), &[(REPORT_JSON, &text), (REPORT_TEXT, &text)]), 0);
     }
 }

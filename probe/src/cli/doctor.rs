@@ -6,13 +6,14 @@ use std::fmt::Write;
 use anyhow::Context;
 
 use super::outcome::print_report;
-use super::{DoctorArgs, Outcome, Refusal};
+use super::{DoctorArgs, Outcome, Refusal, readiness};
 use crate::engine::{HookResult, Kernel, LoadConfig};
 use crate::host::{Btf, Cap, Gap, Host, Lockdown, Severity, prerequisites};
 use crate::probes::{
     self,
     gpu::{self, Survey, SurveyedGpu},
 };
+use crate::profile::Profile;
 use crate::target::facts::{self, Facts};
 use crate::target::resolve;
 
@@ -27,6 +28,9 @@ const NAMES: usize = 30;
 
 /// Runs the command.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<Outcome> {
+    let profile = args.profile.as_deref().map(Profile::load).transpose();
+    let profile =
+        profile.map_err(|errors| Refusal::usage(errors.to_string(), "see `profiles/` for examples"))?;
     let host = Host::read(&args.btf).context("failed to ask the kernel for its `uname`")?;
     let gaps = prerequisites(&host);
     let blocked = gaps.iter().any(|gap| gap.severity == Severity::Blocks);
@@ -38,8 +42,11 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<Outcome> {
     });
     let gpus = gpu::survey(args.nvml.clone());
     let (page, can_attach) = page(&host, &gaps, hooks.as_deref(), &gpus, target.as_ref());
-    print_report(&page).context("failed to write to `stdout`")?;
-    Ok(if can_attach { Outcome::Ok } else { Outcome::Unable })
+    let facts = target.as_ref().and_then(|target| target.as_ref().ok());
+    let (readiness, is_ready) =
+        profile.map_or((String::new(), true), |profile| readiness::page(&profile, &host, &gaps, facts));
+    print_report(&(page + &readiness)).context("failed to write to `stdout`")?;
+    Ok(if can_attach && is_ready { Outcome::Ok } else { Outcome::Unable })
 }
 
 /// Loads the kernel side and attaches each hook for a moment; nothing is traced.

@@ -3,12 +3,16 @@
 
 pub mod args;
 pub mod attach;
+pub mod compare;
 pub mod doctor;
 pub mod mark;
+pub mod merge;
 pub mod net;
 pub mod outcome;
 pub mod outdir;
+mod readiness;
 pub mod report;
+pub mod results;
 pub mod run;
 pub mod stop;
 
@@ -48,6 +52,10 @@ pub enum Command {
     Net(net::NetArgs),
     /// Make the report again from a run directory (no root needed)
     Report(report::ReportArgs),
+    /// Judge a run against those before it
+    Compare(compare::CompareArgs),
+    /// Put runs of several hosts, or repetitions, together as one
+    Merge(merge::MergeArgs),
     /// Say what can be seen on this machine, what cannot, and the remedy
     Doctor(DoctorArgs),
 }
@@ -72,6 +80,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Outcome> {
         Command::Mark(args) => mark::run(args),
         Command::Net(args) => net::run(args),
         Command::Report(args) => report::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Doctor(args) => doctor::run(args),
     }
 }
@@ -107,6 +117,11 @@ mod tests {
             ("run --pid 1 --profile p.toml -- k6 run -u {users} s.js", true),
             ("run --pid 1 --duration 5s -- k6", false),
             ("run -- k6", false),
+            ("compare r --baseline a b --format json", true),
+            ("compare", false),
+            ("merge a b --out c", true),
+            ("merge a --out c", false),
+            ("merge a b", false),
             ("doctor", true),
             ("doctor --port 8000", true),
             ("doctor --pid 1 --port 8000", false),

@@ -1,7 +1,8 @@
 //! `probe report`: the report of a run again, from its directory, without root.
 //!
-//! A run directory holds `report.json`, `report.txt`, `profile.toml` (the text of the profile that was used) and,
-//! after `attach --record`, `recording.jsonl`. With a recording the run is analysed anew, which by the same
+//! A run directory holds the report in every form (`report.json`, `.txt`, `.html`, `.md`, `junit.xml`), `numbers.json` (all
+//! that was counted, with its histograms), `profile.toml` (the text of the profile that was used) and, after
+//! `attach --record`, `recording.jsonl`. With a recording the run is analysed anew, which by the same
 //! profile gives the same `report.json` to the byte; without one `report.json` is shown again.
 
 use std::fs;
@@ -9,22 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::attach::outcome;
-use super::outcome::{is_colour_wanted, print_report};
+use super::results::{self, Format, NUMBERS, PROFILE, REPORT_JSON};
 use super::{InconclusiveAs, Outcome, Refusal};
 use crate::analysis::Analysis;
 use crate::engine::record;
+use crate::numbers::Numbers;
 use crate::profile::Profile;
-use crate::report::{Json, Renderer as _, Report, Text, model};
-
-/// The report for machines.
-pub(super) const REPORT_JSON: &str = "report.json";
-/// The report for people.
-pub(super) const REPORT_TEXT: &str = "report.txt";
-/// The profile's text.
-pub(super) const PROFILE: &str = "profile.toml";
+use crate::report::{Report, model};
 
 /// Arguments of `probe report`.
 #[derive(Args, Clone, Debug)]
@@ -43,24 +38,38 @@ pub struct ReportArgs {
     pub inconclusive: Option<InconclusiveAs>,
 }
 
-/// Forms of the report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Text,
-    /// For machines: schema probe.report/1
-    Json,
-}
-
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> anyhow::Result<Outcome> {
     let report = load(args)?;
-    let text = match args.format {
-        Format::Text => Text { colour: is_colour_wanted() }.render(&report),
-        Format::Json => Json.render(&report),
-    };
-    print_report(&text).context("failed to write the report to `stdout`")?;
+    results::show(&report, args.format)?;
     Ok(outcome(report.verdict, args.inconclusive))
+}
+
+/// A run with all its numbers, as they were kept.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) profile: Arc<Profile>,
+    pub(super) numbers: Numbers,
+}
+
+impl Run {
+    pub(super) fn load(directory: &Path) -> anyhow::Result<Self> {
+        let path = directory.join(NUMBERS);
+        if !directory.is_dir() || !path.is_file() {
+            return Err(Refusal::usage(
+                format!("`{}` holds no run with its numbers (`{NUMBERS}`)", directory.display()),
+                "name the directory that `probe attach` told when it saved the run",
+            )
+            .into());
+        }
+        let profile = Profile::load(&directory.join(PROFILE)).map_err(|errors| {
+            Refusal::usage(errors.to_string(), "compare runs that hold their own profile")
+        })?;
+        let what = || format!("failed to read `{}`", path.display());
+        let text = fs::read_to_string(&path).with_context(what)?;
+        let numbers = Numbers::from_text(&text).map_err(anyhow::Error::msg).with_context(what)?;
+        Ok(Self { profile: Arc::new(profile), numbers })
+    }
 }
 
 /// The report of a run directory.
@@ -122,6 +131,7 @@ fn reread(directory: &Path) -> anyhow::Result<Report> {
 mod tests {
     use super::*;
     use crate::event::{Event, Exit, Summary};
+    use crate::report::{Json, Renderer as _};
 
     const PROFILE_TEXT: &str =
         "name = 'own'\n[[objective]]\nid = 'o'\nmetric = 'requests'\ntarget = 1\nlimit = 1\n";

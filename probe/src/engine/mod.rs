@@ -28,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::{
     cli::stop::Stop,
     event::{EndedBy, Event},
+    numbers::Numbers,
     probes::gpu,
     profile::Profile,
     report::Report,
@@ -76,6 +77,8 @@ pub struct EngineConfig {
 pub struct Finished {
     /// The report with its verdict.
     pub report: Report,
+    /// What the report is made of.
+    pub numbers: Numbers,
     /// What went wrong without ending the run.
     pub warnings: Vec<String>,
 }

@@ -134,7 +134,8 @@ impl Pump {
         {
             warnings.push(format!("the recording is incomplete: {error:#}"));
         }
-        Finished { report: self.analysis.finish(summary), warnings }
+        let (report, numbers) = self.analysis.finish_with_numbers(summary);
+        Finished { report, numbers, warnings }
     }
 
     pub(super) fn progress(&self, now_ns: u64) -> Progress {

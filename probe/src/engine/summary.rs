@@ -111,6 +111,7 @@ impl Begun {
             started_at: header.started_at,
             host: header.host,
             kernel: header.kernel,
+            machine: machine(),
             target_pid: header.target_pid,
             target_cmdline: header.target_cmdline,
             processes: tree.n_processes,
@@ -135,6 +136,18 @@ impl Begun {
             disks: disks::Disks::now().since(&self.disks, pump.devices()),
         })
     }
+}
+
+/// Architecture, processors and memory: what makes runs comparable.
+fn machine() -> String {
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    // Whole GiB: kernels of one machine differ in what they keep for themselves.
+    let gib = kib.map_or(0, |kib: u64| (kib + (1 << 19)) >> 20);
+    format!("{}, {cpus} cpus, {gib} GiB", std::env::consts::ARCH)
 }
 
 /// Host name and kernel release; empty where the kernel does not say.

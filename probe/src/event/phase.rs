@@ -1,5 +1,6 @@
 //! How the run itself went on: its phases and what made the load.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A phase began, and with it the one before ended.
@@ -30,7 +31,7 @@ pub struct Load {
 }
 
 /// How a load command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadOutcome {
     /// With an exit code that the profile accepts.

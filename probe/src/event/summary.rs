@@ -1,5 +1,6 @@
 //! What a run knows beside its events.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a run knows beside its events: written once, at its end.
@@ -17,6 +18,9 @@ pub struct Summary {
     pub host: String,
     /// Kernel release.
     pub kernel: String,
+    /// What kind of machine it is: runs on others are not compared.
+    #[serde(default)]
+    pub machine: String,
     /// The process that was asked for.
     pub target_pid: u32,
     /// Its command line, printable, shortened.
@@ -58,7 +62,7 @@ pub struct Summary {
 }
 
 /// Why a run ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
     /// `--duration` was over.
@@ -75,7 +79,7 @@ pub enum EndedBy {
 }
 
 /// Something that the run could not see.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct BlindSpot {
     /// What is not seen.
     pub what: String,

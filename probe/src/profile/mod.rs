@@ -9,6 +9,7 @@ mod nearest;
 mod pattern;
 mod phase;
 mod read;
+mod regression;
 mod route;
 mod stage;
 mod value;
@@ -25,6 +26,7 @@ pub use nearest::nearest;
 pub use pattern::Pattern;
 use pattern::matches_glob;
 pub use phase::{LoadPlan, PhasePlan};
+pub use regression::Regression;
 pub use route::{Route, Segment, split_path};
 pub use stage::{FilePattern, StageBy, StageMatch, StageRule, StageRules};
 
@@ -51,6 +53,8 @@ pub struct Profile {
     pub load: LoadPlan,
     /// How stages and documents are told.
     pub stages: StageRules,
+    /// By how much a run may be worse than those before it.
+    pub regressions: Vec<Regression>,
     /// What is judged, in the order of the file.
     pub objectives: Vec<Objective>,
     /// The file's text, kept so that a run directory can hold it.

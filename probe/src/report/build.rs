@@ -6,7 +6,7 @@ use super::model::{
     Accept, Breakdown, Distribution, Endpoint, GpuLooks, Health, Listener, Phase, PhaseLoad, ProfileId,
     Report, Run, SCHEMA, Syscall, Target,
 };
-use super::{build_gpu, outgoing, stage, warnings};
+use super::{build_gpu, outgoing, series, stage, warnings};
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
 use crate::event::{EndedBy, Load, LoadOutcome, Summary};
 use crate::profile::Profile;
@@ -18,7 +18,7 @@ const NS_PER_S: f64 = 1e9;
 const RUN: &str = "run";
 
 /// Everything together, in the place of an endpoint's name.
-const ALL_ENDPOINTS: &str = "all endpoints";
+pub(super) const ALL_ENDPOINTS: &str = "all endpoints";
 
 /// One phase with its numbers.
 pub(super) struct Span<'a> {
@@ -89,6 +89,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
             spans.iter().map(|span| endpoint_of(ALL_ENDPOINTS, span, span.numbers.overall())).collect()
         },
         outgoing: spans.iter().flat_map(outgoing::calls).collect(),
+        series: series::of(summary, whole),
         syscalls: syscalls(summary),
         pipeline: spans
             .iter()
@@ -114,6 +115,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         verdict: overall(&objectives),
         objectives,
         phases: spans.into_iter().map(|span| span.phase).collect(),
+        comparison: None,
         warnings: Vec::new(),
     };
     report.warnings = warnings::find(&report, whole.n_folded_endpoints(), whole.outgoing().n_folded());

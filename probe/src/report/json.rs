@@ -15,3 +15,10 @@ impl Renderer for Json {
         text
     }
 }
+
+/// The JSON Schema of `report.json`, made from the types: what they say of themselves is its documentation.
+pub fn schema() -> String {
+    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -5,15 +5,25 @@
 mod build;
 mod build_gpu;
 mod distribution;
+mod github;
+mod grid;
+mod html;
 mod json;
+mod junit;
+mod markdown;
 pub mod model;
 mod outgoing;
+mod series;
 mod stage;
 mod text;
 mod warnings;
 
 pub use build::build;
-pub use json::Json;
+pub use github::annotations;
+pub use html::Html;
+pub use json::{Json, schema};
+pub use junit::Junit;
+pub use markdown::Markdown;
 pub use model::Report;
 pub use text::Text;
 

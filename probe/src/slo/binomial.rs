@@ -2,6 +2,8 @@
 //!
 //! Everything here is two-sided at 95 %: either end is wrong with a probability of at most 2.5 %.
 
+use crate::profile::Percentile;
+
 /// Probability that is left out at either end.
 const TAIL: f64 = 0.025;
 
@@ -85,6 +87,11 @@ pub(super) fn order_statistic_ranks(n: u64, share: f64) -> Option<(u64, u64)> {
 pub(super) fn samples_for_quantile(share: f64) -> u64 {
     let rarer = share.max(1.0 - share);
     whole((TAIL.ln() / rarer.ln()).ceil())
+}
+
+/// As [`samples_for_quantile`], of a percentile.
+pub fn samples_for_percentile(percentile: Percentile) -> u64 {
+    samples_for_quantile(percentile.share())
 }
 
 /// Trials it takes until not one bad outcome among them shows that their share is at most `limit`;

@@ -1,5 +1,6 @@
 //! One objective, one subject, one judgement.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::binomial::{order_statistic_ranks, samples_for_quantile, samples_for_share, share_interval};
@@ -31,7 +32,7 @@ pub struct Confidence {
 }
 
 /// An objective with its verdict and the evidence for it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Judgement {
     /// Of the objective.
     pub id: String,

@@ -16,5 +16,6 @@ mod binomial;
 mod judge;
 mod verdict;
 
+pub use binomial::samples_for_percentile;
 pub use judge::{Confidence, Judgement, judge, overall};
 pub use verdict::Verdict;

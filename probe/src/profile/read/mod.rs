@@ -2,6 +2,7 @@
 //!
 //! Walks the parser's table with its spans instead of using serde, which stops at the first error.
 
+mod regression;
 mod run;
 mod stage;
 
@@ -63,7 +64,18 @@ impl Reader {
     fn profile(&mut self, root: &DeTable<'_>, text: &str) -> Profile {
         self.check_keys(
             root,
-            &["name", "about", "routes", "endpoints", "phase", "load", "stages", "stage", "objective"],
+            &[
+                "name",
+                "about",
+                "routes",
+                "endpoints",
+                "phase",
+                "load",
+                "stages",
+                "stage",
+                "objective",
+                "regression",
+            ],
         );
         let name = self.word(root, "name", 0, "the profile");
         let about = root.get("about").and_then(|about| self.string(about, "about"));
@@ -72,6 +84,7 @@ impl Reader {
         let phases = self.phases(root.get("phase"));
         let load = self.load(root.get("load"));
         let stages = self.stages(root.get("stages"), root.get("stage"));
+        let regressions = self.regressions(root.get("regression"));
         let objectives = self.objectives(root.get("objective"), &routes);
         self.check_phases(&phases, &objectives);
         let objectives = objectives.into_iter().map(|(objective, _)| objective).collect();
@@ -83,6 +96,7 @@ impl Reader {
             phases,
             load,
             stages,
+            regressions,
             objectives,
             text: text.to_owned(),
             sha256: sha256_hex(text),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Distribution;
 
 /// See [`super::Report::gpu`]. What the GPU or its driver does not tell is null or left out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Gpu {
     /// The driver's index.
     pub index: u32,
@@ -81,7 +82,7 @@ pub struct Gpu {
 }
 
 /// A process, or several, on a GPU.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct GpuProcess {
     /// Its id on the host; null for several.
     pub pid: Option<u32>,
@@ -95,7 +96,7 @@ pub struct GpuProcess {
 }
 
 /// An instance of a GPU (MIG).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct GpuInstance {
     /// Its index on the GPU.
     pub index: u32,
@@ -109,7 +110,7 @@ pub struct GpuInstance {
 
 /// What a GPU did while requests of an endpoint were in the application, whoever it did it for: time is all that
 /// the two are joined by.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct GpuOverlap {
     /// The endpoint.
     pub endpoint: String,

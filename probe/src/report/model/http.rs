@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Distribution;
 
 /// See [`super::Report::accept`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Accept {
     /// One per port.
     pub listeners: Vec<Listener>,
 }
 
 /// The listeners of one port, or one Unix-domain listener: what is accepted is known by port only.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Listener {
     /// Local address; several are separated by a comma; null when the listener was gone at the end. `unix:/path` of a
     /// Unix-domain one.
@@ -38,7 +39,7 @@ pub struct Listener {
 }
 
 /// The numbers of one endpoint in one phase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Endpoint {
     /// `METHOD /route/{parameter}`, or `other` for all those past the profile's bound.
     pub endpoint: String,
@@ -73,7 +74,7 @@ pub struct Endpoint {
 }
 
 /// The parts of a latency, in the order of time; their means add up to its mean.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Breakdown {
     /// Waited for the application to accept the connection.
     pub accept_queue_s: Distribution,
@@ -88,7 +89,7 @@ pub struct Breakdown {
 }
 
 /// Calls of one kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Syscall {
     /// `accept`, `recv` or `send`.
     pub op: String,

@@ -4,18 +4,23 @@
 //! sections of probes that do not exist are left out. Fields may be added within a schema version, never
 //! change their meaning.
 
+mod comparison;
 mod gpu;
 mod http;
 mod outgoing;
 mod run;
+mod series;
 mod stage;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use comparison::{Comparison, LeftOut};
 pub use gpu::{Gpu, GpuInstance, GpuOverlap, GpuProcess};
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use outgoing::Outgoing;
 pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
+pub use series::{Point, Series};
 
 pub use stage::{Checkpoint, Disk, FileCalls, Pipeline, Shares, Stage, Stuck};
 
@@ -25,7 +30,7 @@ use crate::slo::{Judgement, Verdict};
 pub const SCHEMA: &str = "probe.report/1";
 
 /// The whole report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,
@@ -47,6 +52,9 @@ pub struct Report {
     /// The requests that the target made, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outgoing: Vec<Outgoing>,
+    /// Numbers over time: all endpoints together, then each of the first 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Series>,
     /// Socket calls of the target.
     pub syscalls: Vec<Syscall>,
     /// All documents together, by phase.
@@ -69,6 +77,9 @@ pub struct Report {
     pub gpu: Vec<Gpu>,
     /// The verdicts, in the order of the profile.
     pub objectives: Vec<Judgement>,
+    /// What the run was compared with, where the verdicts are those of a comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// Doubts about the measurement, each with what to do about it.
     pub warnings: Vec<String>,
     /// Of the run.
@@ -76,7 +87,7 @@ pub struct Report {
 }
 
 /// A distribution of durations in seconds. All but `count` are null when there is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Distribution {
     /// How many.
     pub count: u64,

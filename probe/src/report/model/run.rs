@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Distribution;
 use crate::event::{BlindSpot, EndedBy, LoadOutcome};
 
 /// See [`super::Report::run`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Run {
     /// Name of the run.
     pub id: String,
@@ -29,7 +30,7 @@ pub struct Run {
 }
 
 /// See [`Run::target`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Target {
     /// The process that was asked for.
     pub pid: u32,
@@ -40,7 +41,7 @@ pub struct Target {
 }
 
 /// See [`Run::profile`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct ProfileId {
     /// The profile's name.
     pub name: String,
@@ -49,7 +50,7 @@ pub struct ProfileId {
 }
 
 /// See [`super::Report::health`]. What only the end of a run tells is null for a run that has none.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Health {
     /// Records received from the kernel.
     pub events: u64,
@@ -75,7 +76,7 @@ pub struct Health {
 }
 
 /// See [`Health::gpu`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct GpuLooks {
     /// How long one look at one GPU took; the target does not wait for it.
     pub look_s: Distribution,
@@ -85,7 +86,7 @@ pub struct GpuLooks {
 }
 
 /// A part of the run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Phase {
     /// Its name.
     pub name: String,
@@ -104,7 +105,7 @@ pub struct Phase {
 }
 
 /// See [`Phase::load`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct PhaseLoad {
     /// How it ended.
     pub outcome: LoadOutcome,

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Distribution;
 
 /// Calls of one kind on files of one class.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct FileCalls {
     /// `database`, `wal`, `journal`, `checkpoint`, `upload`, `log` or `other`.
     pub class: String,
@@ -24,7 +25,7 @@ pub struct FileCalls {
 }
 
 /// The files of one stage rule.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The rule's pattern.
     pub pattern: String,
@@ -64,7 +65,7 @@ pub struct Checkpoint {
 }
 
 /// One stage.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Stage {
     /// Its name.
     pub stage: String,
@@ -87,7 +88,7 @@ pub struct Stage {
 }
 
 /// See [`Stage::shares`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Shares {
     /// In calls on files.
     pub file_io: Option<f64>,
@@ -100,7 +101,7 @@ pub struct Shares {
 }
 
 /// All documents together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Pipeline {
     /// See [`super::Report::phases`].
     pub phase: String,
@@ -132,7 +133,7 @@ pub struct Pipeline {
 }
 
 /// A document that was unfinished at the end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Stuck {
     /// The document.
     pub doc: String,
@@ -143,7 +144,7 @@ pub struct Stuck {
 }
 
 /// A block device that the tree wrote to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Disk {
     /// Its name.
     pub device: String,

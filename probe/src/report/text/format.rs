@@ -3,10 +3,10 @@
 use crate::profile::Unit;
 
 /// Stands where there is no value.
-pub(super) const NONE: &str = "-";
+pub(in crate::report) const NONE: &str = "-";
 
 /// Three significant digits and the unit that suits the value: `157 µs`, `12.3 ms`, `1.50 s`.
-pub(super) fn seconds(value: f64) -> String {
+pub(in crate::report) fn seconds(value: f64) -> String {
     let nanoseconds = value.abs() * 1e9;
     // The edges are where three digits of the smaller unit would be rounded up to four.
     let (scaled, unit) = if nanoseconds < 0.5 {
@@ -24,12 +24,12 @@ pub(super) fn seconds(value: f64) -> String {
 }
 
 /// As [`seconds`], or a dash.
-pub(super) fn maybe_seconds(value: Option<f64>) -> String {
+pub(in crate::report) fn maybe_seconds(value: Option<f64>) -> String {
     value.map_or_else(|| NONE.to_owned(), seconds)
 }
 
 /// At least three significant digits, none of them behind the point for large values.
-pub(super) fn three_digits(value: f64) -> String {
+pub(in crate::report) fn three_digits(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude >= 1e6 {
         return format!("{value:.1e}");
@@ -45,13 +45,13 @@ pub(super) fn three_digits(value: f64) -> String {
 }
 
 /// A ratio as percent.
-pub(super) fn percent(ratio: f64) -> String {
+pub(in crate::report) fn percent(ratio: f64) -> String {
     let text = format!("{:.2}", ratio * 100.0);
     format!("{} %", text.strip_suffix(".00").unwrap_or(&text))
 }
 
 /// Bytes in powers of 1024.
-pub(super) fn bytes(value: u64) -> String {
+pub(in crate::report) fn bytes(value: u64) -> String {
     size(value as f64)
 }
 
@@ -68,7 +68,7 @@ fn size(value: f64) -> String {
 }
 
 /// A value in its unit.
-pub(super) fn quantity(value: f64, unit: Unit) -> String {
+pub(in crate::report) fn quantity(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Seconds => seconds(value),
         Unit::Ratio => percent(value),
@@ -79,7 +79,7 @@ pub(super) fn quantity(value: f64, unit: Unit) -> String {
 }
 
 /// Numbers of things in tables: exact as long as they are short.
-pub(super) fn integer(value: u64) -> String {
+pub(in crate::report) fn integer(value: u64) -> String {
     if value < 10_000_000 {
         return value.to_string();
     }
@@ -93,12 +93,12 @@ pub(super) fn integer(value: u64) -> String {
 }
 
 /// `1 request`, `2 requests`.
-pub(super) fn count(n: u64, noun: &str) -> String {
+pub(in crate::report) fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Text from outside, harmless for a terminal and for the table it stands in: one line of printable ASCII.
-pub(super) fn plain(text: &str) -> String {
+pub(in crate::report) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_ascii_graphic() || c == ' ' {
@@ -111,7 +111,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// At most `width` characters: the middle is left out, because a path's ends tell the most.
-pub(super) fn shorten(text: &str, width: usize) -> String {
+pub(in crate::report) fn shorten(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {
         return text.to_owned();
@@ -126,13 +126,13 @@ pub(super) fn shorten(text: &str, width: usize) -> String {
 const GLUE: char = '\u{a0}';
 
 /// Keeps a number and its unit on one line.
-pub(super) fn glued(text: &str) -> String {
+pub(in crate::report) fn glued(text: &str) -> String {
     text.replace(' ', &GLUE.to_string())
 }
 
 /// Breaks text into lines of at most `width` columns, all but the first indented. Words that are too long
 /// for a line are cut.
-pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
+pub(in crate::report) fn wrap(text: &str, width: usize, indent: usize) -> String {
     let mut out = String::new();
     let mut column = 0;
     for word in text.split(' ') {

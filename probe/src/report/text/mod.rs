@@ -3,7 +3,7 @@
 //! What comes from outside (paths, command lines, names) is made harmless here once more, whatever was done
 //! to it before: the report may be one that somebody else wrote.
 
-mod format;
+pub(super) mod format;
 mod gpu;
 mod outgoing;
 mod section;
@@ -33,6 +33,7 @@ impl Renderer for Text {
             section::header(report),
             section::objectives(report),
             section::phases(report),
+            section::comparison(report),
             section::endpoints(report),
             section::breakdown(report),
             outgoing::outgoing(report),

@@ -140,6 +140,15 @@ fn load(load: &PhaseLoad) -> String {
     }
 }
 
+/// What the verdicts compare the run with.
+pub(super) fn comparison(report: &Report) -> String {
+    let Some(comparison) = &report.comparison else { return String::new() };
+    let own = comparison.baselines.iter().map(|run| format!("- {}", plain(run)));
+    let others = comparison.left_out.iter();
+    let others = others.map(|other| format!("- not with {}: {}", plain(&other.run), plain(&other.why)));
+    list("COMPARED WITH (target is the median of these runs, limit what the rule allows)", own.chain(others))
+}
+
 /// The numbers of each endpoint.
 pub(super) fn endpoints(report: &Report) -> String {
     each_phase(report, "", |title, endpoints| {
