@@ -56,6 +56,8 @@ kinds! {
     Closed = 14,
     /// [`crate::socket::ListenRaw`]
     Listen = 15,
+    /// [`crate::socket::AckedRaw`]
+    Acked = 9,
     /// [`crate::tls::PlainHead`]: a step of a handshake
     TlsHandshake = 16,
     /// [`crate::tls::PlainRaw`]: plain text that a TLS library returned, or none

@@ -13,6 +13,10 @@ pub const RECV_BODY_CAPTURE: usize = 128;
 pub const SEND_CAPTURE: usize = 1024;
 /// Bytes of a larger write that does not begin like a response: room for a chunk's size line.
 pub const SEND_BODY_CAPTURE: usize = 64;
+/// Calls on an upgraded connection go up in pieces of so many bytes.
+pub const UPGRADED_PIECE: usize = 4 * RECV_CAPTURE;
+/// Most pieces of one call that go up.
+pub const UPGRADED_PIECES: u64 = 4;
 /// Last bytes of a write that is longer than its capture: room for a chunked body's end.
 pub const TAIL_CAPTURE: usize = 16;
 /// Last bytes of a read that is longer than its capture: a chunked body's end, and the request behind it.
@@ -43,6 +47,8 @@ pub const CONN_UNIX: u32 = 1 << 7;
 /// A connection of which bytes go up though its role alone does not say so: one that the tree made itself, or a
 /// Unix-domain one. A request began on it, or TLS.
 pub const CONN_FOLLOWED: u32 = 1 << 8;
+/// It has left HTTP: a write began with status 101. Its bytes go up whole, and so do acknowledgements.
+pub const CONN_UPGRADED: u32 = 1 << 9;
 
 /// Room for an address: `sun_path` of a Unix-domain socket has 108 bytes; a power of two for the verifier.
 pub const MAX_ADDRESS: usize = 128;
@@ -141,6 +147,24 @@ pub struct DataHead {
     pub head_len: u32,
     /// Captured from the end of the data, behind the head; 0 when the head holds everything.
     pub tail_len: u32,
+    /// Writes: TCP sequence number behind the last byte; 0 where it is not known.
+    pub end_seq: u32,
+    /// No implicit padding.
+    pub reserved: u32,
+}
+
+/// The peer of an upgraded connection acknowledged bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+pub struct AckedRaw {
+    /// When; pid and tid are 0 (softirq context).
+    pub header: Header,
+    /// The connection.
+    pub conn: u64,
+    /// Everything below this sequence number.
+    pub seq: u32,
+    /// No implicit padding.
+    pub reserved: u32,
 }
 
 /// A [`DataHead`] with its bytes; the ring record ends after `head_len + tail_len` of them.
@@ -274,7 +298,8 @@ unsafe impl aya::Pod for OpStats {}
 const _: () = {
     assert!(size_of::<Conn>() == 56);
     assert!(size_of::<AcceptRaw>() == 48);
-    assert!(size_of::<DataHead>() == 80);
+    assert!(size_of::<DataHead>() == 88);
+    assert!(size_of::<AckedRaw>() == 40);
     assert!(size_of::<DataRaw>() == size_of::<DataHead>() + 4 * RECV_CAPTURE);
     assert!(size_of::<ConnRaw>() == 48);
     assert!(size_of::<PeerRaw>() == 24 + 16 + MAX_ADDRESS + 8);

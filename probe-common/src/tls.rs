@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::header::Header;
 
-/// Most bytes of one call that are handed up where they begin like a request or a response.
+/// Most bytes of one call that are handed up where there are no more, or they begin like a request or a response.
 pub const HEAD_CAPTURE: usize = 4096;
 /// Bytes that are handed up of all other calls.
 pub const BODY_CAPTURE: usize = 256;

@@ -150,7 +150,8 @@ fn exit(ctx: &RetProbeContext, kind: Kind) -> Option<u32> {
     head.bytes = bytes;
     let is_start = read_user::<[u8; 4]>(inside.buffer)
         .is_some_and(|start| start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase());
-    if bytes > BODY_CAPTURE as u64 && is_start {
+    // Small ones go up whole: where the frames of a WebSocket begin is user space's to find.
+    if bytes > BODY_CAPTURE as u64 && (is_start || bytes <= HEAD_CAPTURE as u64) {
         emit_plain::<HEAD_CAPTURE>(head, inside.buffer);
     } else {
         emit_plain::<BODY_CAPTURE>(head, inside.buffer);

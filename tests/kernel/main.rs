@@ -11,6 +11,7 @@ mod process;
 mod socket;
 mod tls;
 mod watch;
+mod websocket;
 
 use std::process::ExitCode;
 
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
     http::add_to(&mut suite);
     tls::add_to(&mut suite);
     file_io::add_to(&mut suite);
+    websocket::add_to(&mut suite);
     engine::add_to(&mut suite);
     gpu::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()

@@ -22,4 +22,5 @@ pub mod skip;
 pub mod stats;
 pub mod strace;
 pub mod wait;
+pub mod websocket;
 pub mod wire;

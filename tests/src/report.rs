@@ -124,6 +124,31 @@ pub struct Outgoing {
     pub bytes_in: u64,
 }
 
+/// The line of the WebSockets of a route.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WebSocket {
+    /// `/ws`
+    pub route: String,
+    /// Opened.
+    pub connections: u64,
+    /// Of these in the place of others that had vanished.
+    pub reconnects: u64,
+    /// Messages from clients.
+    pub messages_in: u64,
+    /// Messages to clients.
+    pub messages_out: u64,
+    /// Payload from clients.
+    pub bytes_in: u64,
+    /// Payload to clients.
+    pub bytes_out: u64,
+    /// Sent to acknowledged.
+    pub delivery_s: Dist,
+    /// Ping to pong.
+    pub ping_rtt_s: Dist,
+    /// A client's message to the server's next.
+    pub reply_s: Dist,
+}
+
 /// A listener's line.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Listener {
@@ -208,6 +233,13 @@ impl Report {
     pub fn blind_spots(&self) -> Result<Vec<String>> {
         let spots: Vec<Value> = self.at("/health/blind_spots")?;
         Ok(spots.iter().filter_map(|spot| spot["what"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// The WebSockets of a route; an error when there is no such line.
+    pub fn websocket(&self, route: &str) -> Result<WebSocket> {
+        let all: Vec<WebSocket> = self.at("/websockets")?;
+        let found = all.iter().find(|found| found.route == route).cloned();
+        found.with_context(|| format!("no WebSockets of `{route}` in {all:?}"))
     }
 
     /// The listener on this port; it must be there once.

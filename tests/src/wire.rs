@@ -4,7 +4,7 @@
 //! direction on a connection is a boundary: no HTTP is parsed here but the request line, for its name.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
 };
 
@@ -47,6 +47,8 @@ pub struct Wire {
     pub exchanges: Vec<Exchange>,
     /// Handshakes seen to their ends.
     pub connections: u64,
+    /// Of each segment with bytes from the server: seconds until the client had acknowledged it.
+    pub deliveries: Vec<f64>,
 }
 
 impl Wire {
@@ -74,6 +76,7 @@ pub(crate) struct Segment<'a> {
     to: SocketAddr,
     syn: bool,
     seq: u32,
+    ack: u32,
     payload: u32,
     begin: &'a [u8],
 }
@@ -104,6 +107,7 @@ impl<'a> Segment<'a> {
             to: SocketAddr::new(to, tcp.destination_port()),
             syn: tcp.syn(),
             seq: tcp.sequence_number(),
+            ack: tcp.acknowledgment_number(),
             payload: u32::try_from(whole.checked_sub(tcp.header_len())?).ok()?,
             begin: tcp.payload(),
         })
@@ -119,6 +123,8 @@ struct Flow {
     /// Next sequence number from the client and from the server; none before the first segment.
     client_next: Option<u32>,
     server_next: Option<u32>,
+    /// Ends of segments from the server that are not acknowledged, and when they went by.
+    unacked: VecDeque<(u32, u64)>,
 }
 
 /// Puts exchanges together, segment by segment.
@@ -151,6 +157,13 @@ impl Assembly {
             flow.established_ns = Some(ns);
             self.wire.connections += 1;
         }
+        while from_client
+            && let Some((end, sent_ns)) = flow.unacked.front().copied()
+            && segment.ack.wrapping_sub(end).cast_signed() >= 0
+        {
+            flow.unacked.pop_front();
+            self.wire.deliveries.push((ns - sent_ns) as f64 / 1e9);
+        }
         let next = if from_client { &mut flow.client_next } else { &mut flow.server_next };
         let end = segment.seq.wrapping_add(segment.payload).wrapping_add(segment.syn.into());
         // A segment that was sent again brings nothing new.
@@ -162,6 +175,9 @@ impl Assembly {
             return;
         }
         *next = Some(end);
+        if !from_client {
+            flow.unacked.push_back((end, ns));
+        }
         let answered = |at: usize| self.wire.exchanges[at].end_ns.is_some();
         match (from_client, flow.current) {
             (true, Some(at)) if !answered(at) => {}
@@ -200,7 +216,7 @@ mod tests {
         let client: SocketAddr = "127.0.0.1:999".parse().unwrap();
         let server: SocketAddr = "127.0.0.1:80".parse().unwrap();
         let (from, to) = if up { (client, server) } else { (server, client) };
-        Segment { from, to, syn, seq, payload, begin: b"GET /x?y HTTP/1.1\r\n" }
+        Segment { from, to, syn, seq, ack: 0, payload, begin: b"GET /x?y HTTP/1.1\r\n" }
     }
 
     /// A request in two segments and a response in two are one exchange, from the first byte to the last;

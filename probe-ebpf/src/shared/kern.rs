@@ -205,6 +205,12 @@ pub(crate) fn rcv_nxt(sk: u64) -> Option<u32> {
     read(sk + offset!(tcp_rcv_nxt))
 }
 
+/// Sequence number behind the last byte that was handed to TCP.
+#[inline(always)]
+pub(crate) fn write_seq(sk: u64) -> Option<u32> {
+    read(sk + offset!(tcp_write_seq))
+}
+
 /// The acknowledged sequence number, if the peer has acknowledged everything that was sent.
 #[inline(always)]
 pub(crate) fn all_acknowledged(sk: u64) -> Option<u32> {

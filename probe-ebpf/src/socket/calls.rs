@@ -6,7 +6,8 @@ use probe_common::{
     loss::LossCause,
     rungs::Missing,
     socket::{
-        AcceptRaw, CONN_ACCEPTED, CONN_MODE_KNOWN, CONN_NONBLOCK, CONN_SERVER, Conn, DataHead, Mode, Op, Role,
+        AcceptRaw, CONN_ACCEPTED, CONN_MODE_KNOWN, CONN_NONBLOCK, CONN_SERVER, CONN_UPGRADED, Conn, DataHead,
+        Mode, Op, Role,
     },
 };
 
@@ -122,6 +123,9 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
         return None;
     }
     let head = data_head(ctx, call, Kind::Recv, conn, arrival_ns, acked_ns);
+    if conn.flags & CONN_UPGRADED != 0 && capture::emit_whole(head, buffer) {
+        return None;
+    }
     capture::emit_recv(head, buffer);
     Some(0)
 }
@@ -167,7 +171,14 @@ pub(crate) fn send(
         lose(LossCause::ManyMessages);
         return None;
     }
-    let head = data_head(ctx, call, Kind::Send, conn, 0, 0);
+    let mut head = data_head(ctx, call, Kind::Send, conn, 0, 0);
+    if conn.flags & CONN_UPGRADED != 0 {
+        head.end_seq = if is_unix { 0 } else { kern::write_seq(sock.sk).unwrap_or(0) };
+        if capture::emit_whole(head, buffer) {
+            return None;
+        }
+    }
+    conn.flags |= capture::upgrade_bit(buffer);
     capture::emit_send(head, buffer);
     Some(0)
 }
@@ -199,5 +210,7 @@ fn data_head(
         flags: conn.flags,
         head_len: 0,
         tail_len: 0,
+        end_seq: 0,
+        reserved: 0,
     }
 }

@@ -11,8 +11,8 @@ use aya_ebpf::{
 use probe_common::{
     loss::LossCause,
     socket::{
-        DataHead, DataRaw, MAX_IOVECS, RECV_BODY_CAPTURE, RECV_CAPTURE, RECV_TAIL_CAPTURE, SEND_BODY_CAPTURE,
-        SEND_CAPTURE, TAIL_CAPTURE,
+        CONN_UPGRADED, DataHead, DataRaw, MAX_IOVECS, RECV_BODY_CAPTURE, RECV_CAPTURE, RECV_TAIL_CAPTURE,
+        SEND_BODY_CAPTURE, SEND_CAPTURE, TAIL_CAPTURE, UPGRADED_PIECE, UPGRADED_PIECES,
     },
 };
 
@@ -42,6 +42,52 @@ pub(crate) fn emit_send(head: DataHead, buffer: Buffer) {
     emit(head, buffer, SEND_CAPTURE, SEND_BODY_CAPTURE, TAIL_CAPTURE, |start| {
         start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase()
     });
+}
+
+/// [`CONN_UPGRADED`] where a response that ends HTTP begins the buffer, else 0. To be asked before the bytes are copied:
+/// whatever the verifier has to remember over that, it has to look at many times.
+#[inline(always)]
+pub(crate) fn upgrade_bit(buffer: Buffer) -> u32 {
+    // Where "HTTP/1.1 101" has its status.
+    let Some(status) = start_of(buffer).and_then(|start| read_user::<u32>(start + 8)) else { return 0 };
+    if status == u32::from_ne_bytes(*b" 101") { CONN_UPGRADED } else { 0 }
+}
+
+/// Sends up a call on one buffer with all its bytes, in pieces that each look like a call of their own: where frames begin
+/// is user space's to find, and it may be anywhere. What is beyond the bound is counted. False for other calls.
+#[inline(always)]
+pub(crate) fn emit_whole(mut head: DataHead, buffer: Buffer) -> bool {
+    let Buffer::Flat(base) = buffer else { return false };
+    let Some(raw) = SCRATCH.get_ptr_mut(0) else { return false };
+    // SAFETY: this CPU's slot; see `SCRATCH`.
+    let raw = unsafe { &mut *raw };
+    let total = head.bytes;
+    let end_seq = head.end_seq;
+    for i in 0..UPGRADED_PIECES {
+        let at = i * UPGRADED_PIECE as u64;
+        let left = total - at;
+        let want = opaque(left as usize);
+        let is_last = want <= UPGRADED_PIECE || i + 1 == UPGRADED_PIECES;
+        let want = if want > UPGRADED_PIECE { UPGRADED_PIECE } else { want };
+        // SAFETY: a piece is as large as the record's room for it; the helper checks the source.
+        let failed =
+            unsafe { probe_read_user(raw.bytes.as_mut_ptr().cast(), want as u32, (base + at) as *const _) };
+        if failed != 0 {
+            lose(LossCause::UserReadFault);
+            return true;
+        }
+        head.bytes = if is_last { left } else { UPGRADED_PIECE as u64 };
+        head.head_len = want as u32;
+        head.end_seq = if end_seq == 0 { 0 } else { end_seq.wrapping_sub((left - head.bytes) as u32) };
+        raw.head = head;
+        let len = size_of::<DataHead>() + want;
+        // SAFETY: as in `emit`.
+        emit_bytes(unsafe { core::slice::from_raw_parts(core::ptr::from_ref(raw).cast::<u8>(), len) });
+        if is_last {
+            return true;
+        }
+    }
+    true
 }
 
 /// The first four bytes of a buffer; what is behind a shorter one's end means nothing.

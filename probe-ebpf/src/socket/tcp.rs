@@ -6,7 +6,10 @@ use aya_ebpf::{
 use probe_common::{
     header::{Header, Kind},
     rungs::Missing,
-    socket::{CONN_CLOSED, CONN_FOLLOWED, CONN_RESET, CONN_SERVER, Conn, ConnRaw, ListenRaw},
+    socket::{
+        AckedRaw, CONN_CLOSED, CONN_FOLLOWED, CONN_RESET, CONN_SERVER, CONN_UPGRADED, Conn, ConnRaw,
+        ListenRaw,
+    },
 };
 
 use super::conns;
@@ -103,6 +106,14 @@ fn try_segment(ctx: &RawTracePointContext) -> Option<i32> {
     if conn.acked_ns == 0 || segment.ack.wrapping_sub(conn.acked_seq).cast_signed() > 0 {
         conn.acked_seq = segment.ack;
         conn.acked_ns = now;
+        if conn.flags & CONN_UPGRADED != 0 {
+            emit(&AckedRaw {
+                header: Header { ts_ns: now, pid: 0, tid: 0, kind: Kind::Acked as u32, reserved: 0 },
+                conn: conn.id,
+                seq: segment.ack,
+                reserved: 0,
+            });
+        }
     }
     // The first byte that the application has not read became readable now if nothing was waiting and the
     // segment continues the stream (not a retransmission of what was read, not behind a gap).

@@ -13,6 +13,7 @@ mod saved;
 mod series;
 mod stage;
 mod stats;
+mod websocket;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub use saved::Saved;
 pub use series::{Series, Window};
 pub use stage::{CheckpointStats, PipelineStats, StageStats, StageTable};
 pub use stats::{EndpointStats, ListenerStats};
+pub use websocket::WebSocketStats;
 
 use crate::correlate::{Exchange, Finding};
 use crate::event::Ending;
@@ -44,6 +46,8 @@ pub struct Aggregate {
     stages: StageTable,
     unix_listeners: BTreeMap<String, ListenerStats>,
     outgoing: Outgoing,
+    /// By endpoint of the handshake.
+    websockets: BTreeMap<usize, WebSocketStats>,
     recent: RecentRate,
     gpus: Gpus,
     /// Of all together, then of the first endpoints; none where no plots are made of it.
@@ -64,6 +68,7 @@ impl Aggregate {
             stages: StageTable::new(profile),
             unix_listeners: BTreeMap::new(),
             outgoing: Outgoing::new(profile),
+            websockets: BTreeMap::new(),
             recent: RecentRate::default(),
             gpus: Gpus::new(),
             series: None,
@@ -97,6 +102,10 @@ impl Aggregate {
                 listener.add(*queue_wait_ns, *backlog);
             }
             Finding::Abandoned { port } => self.listeners.entry(*port).or_default().abandoned += 1,
+            Finding::WebSocket(path, seen) => {
+                let index = self.table.index_of("GET", path);
+                self.websockets.entry(index).or_default().add(seen);
+            }
             Finding::Delivery { method, path, delivery_ns } => {
                 self.endpoint(method, path).delivery.record(*delivery_ns);
                 self.overall.delivery.record(*delivery_ns);
@@ -169,6 +178,14 @@ impl Aggregate {
         endpoints
     }
 
+    /// The WebSockets of each route, by its path.
+    pub fn websockets(&self) -> Vec<(&str, &WebSocketStats)> {
+        let path = |index| self.table.name(index).trim_start_matches("GET ");
+        let mut routes: Vec<_> = self.websockets.iter().map(|(index, stats)| (path(*index), stats)).collect();
+        routes.sort_unstable_by_key(|(path, _)| *path);
+        routes
+    }
+
     /// All endpoints together.
     pub const fn overall(&self) -> &EndpointStats {
         &self.overall
@@ -183,6 +200,9 @@ impl Aggregate {
             }
             Kind::Pipeline => self.stages.pipeline_subject().into_iter().collect(),
             Kind::Checkpoint => self.stages.named_checkpoints(),
+            Kind::WebSocket => {
+                self.websockets().into_iter().map(|(path, stats)| (path, stats as _)).collect()
+            }
         }
     }
 

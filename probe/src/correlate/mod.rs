@@ -3,10 +3,12 @@
 mod gpu;
 mod request;
 pub mod stage;
+mod websocket;
 
 pub use gpu::{GpuTimeline, Overlap};
 pub use request::Correlator;
 use stage::{CheckpointWrite, DocEnd, StageRun};
+pub use websocket::Seen;
 
 /// One request with its response, or what there was of them: the unit that is counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +85,8 @@ pub enum Finding {
         /// The listener's port.
         port: u16,
     },
+    /// Something happened on a WebSocket of this path.
+    WebSocket(std::sync::Arc<str>, Seen),
     /// A response reached its peer.
     Delivery {
         /// Method of the request that it answered.

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::{Exchange, Finding, Timing};
+use super::{Exchange, Finding, Timing, websocket::WebSockets};
 use crate::event::{Accepted, Closed, ConnId, Ending, Event, Request, Response};
 
 /// State over all connections. Its size is bounded by the connections that are open.
 #[derive(Debug, Default)]
 pub struct Correlator {
     conns: FxHashMap<ConnId, Conn>,
+    websockets: WebSockets,
 }
 
 /// What is known of a connection.
@@ -32,6 +33,10 @@ impl Correlator {
             Event::Response(response) => self.response(response, out),
             Event::Closed(closed) => self.closed(closed, out),
             Event::Gpu(gpu) => out.push(Finding::Gpu(gpu.clone())),
+            Event::Message(message) => self.websockets.message(message, out),
+            Event::MessageAcked(acked) => self.websockets.acked(acked, out),
+            Event::Pong(pong) => self.websockets.pong(pong, out),
+            Event::CloseFrame(close) => self.websockets.close_frame(close),
             _ => {}
         }
     }
@@ -80,6 +85,9 @@ impl Correlator {
         if response.ending == Ending::Complete && request.outgoing.is_none() {
             conn.undelivered = Some((request.method.clone(), request.path.clone(), response.last_send_ns));
         }
+        if response.status == 101 && response.ending == Ending::Complete && request.outgoing.is_none() {
+            self.websockets.opened(response.conn, &request.path, out);
+        }
         out.push(Finding::Exchange(exchange(request, response, accept)));
     }
 
@@ -87,6 +95,7 @@ impl Correlator {
         if closed.unaccepted {
             out.push(Finding::Abandoned { port: closed.port });
         }
+        self.websockets.closed(closed.conn, out);
         let Some(mut conn) = self.conns.remove(&closed.conn) else { return };
         delivered(&mut conn.undelivered, closed.acked_ns, out);
     }

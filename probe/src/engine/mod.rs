@@ -12,6 +12,7 @@ mod mark;
 mod plan;
 mod pump;
 pub mod record;
+mod streams;
 mod summary;
 mod tree;
 mod uprobes;

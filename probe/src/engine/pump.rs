@@ -9,6 +9,7 @@ use super::{
     files::FileMaps,
     load::{Kernel, Lower},
     record,
+    streams::Streams,
     tree::Tree,
 };
 use crate::{
@@ -16,8 +17,8 @@ use crate::{
     analysis::Analysis,
     event::{Event, Exit, FileStats, Gpu, Summary},
     probes::{
-        bytes::{Direction, Role},
-        file_io, gpu, http, process,
+        bytes::Direction,
+        file_io, gpu, process,
         socket::{self, SocketEvent},
         tls,
         wire::{DecodeError, header_of, kind_of},
@@ -28,10 +29,9 @@ use crate::{
 
 /// The running right half: everything behind the ring.
 pub(super) struct Pump {
-    tls: tls::Sessions,
+    streams: Streams,
     /// The kernel does not say when bytes of a Unix-domain socket became readable.
     is_unix_untold: bool,
-    http: http::Decoder,
     files: file_io::Files,
     file_maps: FileMaps,
     gpu: Option<gpu::Sampler>,
@@ -54,9 +54,8 @@ impl Pump {
         lower: &[Lower],
     ) -> Self {
         Self {
-            tls: tls::Sessions::default(),
+            streams: Streams::default(),
             is_unix_untold: lower.iter().any(|lower| lower.rung.program == "socket_ready"),
-            http: http::Decoder::default(),
             files: file_io::Files::new(Arc::clone(&profile)),
             file_maps,
             gpu,
@@ -83,8 +82,7 @@ impl Pump {
             }
             self.hand_on();
         });
-        self.tls.drained();
-        self.http.drained(&mut self.events);
+        self.streams.drained(&mut self.events);
         if let Some(gpu) = &self.gpu {
             gpu.drain(&mut self.events);
             self.claim(tree);
@@ -114,7 +112,7 @@ impl Pump {
 
     /// Nothing more will come.
     pub(super) fn end(&mut self, end_ns: u64, tree: &Tree) {
-        self.http.finish(end_ns, &mut self.events);
+        self.streams.finish(end_ns, &mut self.events);
         self.files.finish(end_ns, &self.file_maps, &mut self.events);
         self.gpu_ended = self.gpu.take().map(|gpu| gpu.end(&mut self.events));
         self.claim(tree);
@@ -150,16 +148,9 @@ impl Pump {
         self.n_undecodable
     }
 
-    /// Requests that were awaited inside a TLS library at the attach.
-    pub(super) const fn n_awaited(&self) -> u64 {
-        self.tls.n_awaited()
-    }
-
-    pub(super) fn undecoded(&self) -> impl Iterator<Item = (Role, http::Why, http::Undecoded)> {
-        let encrypted = self.tls.encrypted().into_iter().map(|(role, tls::Encrypted { conns, bytes })| {
-            (role, http::Why::Tls, http::Undecoded { conns, bytes })
-        });
-        self.http.undecoded().chain(encrypted)
+    /// What was and was not understood.
+    pub(super) const fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     /// Statistics of the calls on files.
@@ -187,27 +178,26 @@ impl Pump {
                     if self.is_unix_untold && bytes.port == 0 && bytes.direction == Direction::In {
                         bytes.arrival_ns = Some(bytes.exit_ns);
                     }
-                    self.tls.bytes(&bytes, |bytes| self.http.bytes(bytes, &mut self.events));
+                    self.streams.bytes(&bytes, &mut self.events);
+                }
+                SocketEvent::Acked { conn, seq, ts_ns } => {
+                    self.streams.acked(conn, seq, ts_ns, &mut self.events);
                 }
                 // Comes back once its last call has been seen.
-                SocketEvent::Event(Event::Closed(closed)) => {
-                    self.tls.closed(&closed);
-                    self.http.closed(closed);
-                }
+                SocketEvent::Event(Event::Closed(closed)) => self.streams.closed(closed),
                 SocketEvent::Peer(peer) => {
                     let ts_ns = header_of(record)?.ts_ns;
-                    self.http.peer(ts_ns, peer, &mut self.events);
+                    self.streams.peer(ts_ns, peer, &mut self.events);
                 }
                 SocketEvent::Event(mut event) => {
                     if let Event::Accepted(accepted) = &mut event {
-                        self.tls.accepted(accepted);
-                        self.http.accepted(accepted, &mut self.events);
+                        self.streams.accepted(accepted, &mut self.events);
                     }
                     self.events.push(event);
                 }
             }
         } else if let Some(plain) = tls::decode(kind, record)? {
-            self.tls.plain(&plain, |bytes| self.http.bytes(bytes, &mut self.events));
+            self.streams.plain(&plain, &mut self.events);
         }
         Ok(())
     }

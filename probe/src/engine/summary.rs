@@ -82,11 +82,24 @@ impl Begun {
         }
         let listeners = tree.listeners_now();
         let mut blind_spots = self.blind_spots;
-        blind_spots
-            .extend(pump.undecoded().map(|(role, why, undecoded)| of_connections(role, why, undecoded)));
-        if pump.n_awaited() > 0 {
+        blind_spots.extend(
+            pump.streams().undecoded().map(|(role, why, undecoded)| of_connections(role, why, undecoded)),
+        );
+        let websockets = pump.streams().undecoded_websockets();
+        if websockets.conns > 0 {
             blind_spots.push(BlindSpot {
-                what: format!("first requests on connections inside TLS: {}", pump.n_awaited()),
+                what: format!(
+                    "WebSocket messages: {} connections, {} bytes",
+                    websockets.conns, websockets.bytes
+                ),
+                why: "frames that break the protocol, another protocol, or more at once than is captured"
+                    .to_owned(),
+                remedy: "look at what the client sends, with a packet capture".to_owned(),
+            });
+        }
+        if pump.streams().n_awaited() > 0 {
+            blind_spots.push(BlindSpot {
+                what: format!("first requests on connections inside TLS: {}", pump.streams().n_awaited()),
                 why: "a thread awaited each of them inside the TLS library at the attach".to_owned(),
                 remedy: "attach before the load begins".to_owned(),
             });
@@ -126,10 +139,12 @@ impl Begun {
             blind_spots,
             // After an upgrade there are no requests that could be missing, and before the attach none that count.
             undecoded_connections: pump
+                .streams()
                 .undecoded()
                 .filter(|(role, why, _)| *role == Role::Server && !matches!(why, Why::Upgraded | Why::Older))
                 .map(|(_, _, undecoded)| undecoded.conns)
-                .sum(),
+                .sum::<u64>()
+                + websockets.conns,
             listeners,
             syscalls: kernel.syscalls()?,
             files: pump.file_stats()?,
@@ -219,7 +234,7 @@ fn of_target(facts: &facts::Facts) -> Vec<BlindSpot> {
 /// What was counted on connections but not understood.
 fn of_connections(role: Role, why: Why, Undecoded { conns, bytes }: Undecoded) -> BlindSpot {
     let (what, why, remedy) = match why {
-        Why::Upgraded => ("messages after the upgrade", "WebSocket frames are not decoded", "none yet"),
+        Why::Upgraded => ("bytes after an upgrade", "it is no protocol that is decoded", "none"),
         Why::Tls => (
             "encrypted requests",
             "their TLS library is not OpenSSL, or has no symbols, or was in use before the attach",

@@ -10,6 +10,7 @@ mod http;
 mod phase;
 mod process;
 mod summary;
+mod websocket;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ pub use http::{Accepted, Closed, Ending, Listen, Request, Response};
 pub use phase::{Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
 pub use summary::{BlindSpot, DiskStats, EndedBy, FileStats, Listener, Summary, SyscallStats};
+pub use websocket::{CloseFrame, Message, MessageAcked, Pong};
 
 /// A connection of this run; never reused.
 pub type ConnId = u64;
@@ -45,6 +47,14 @@ pub enum Event {
     Response(Response),
     /// A connection ended.
     Closed(Closed),
+    /// A WebSocket message was read or sent whole.
+    Message(Message),
+    /// The client acknowledged a message.
+    MessageAcked(MessageAcked),
+    /// The client answered a ping.
+    Pong(Pong),
+    /// Either side announced the end of a WebSocket.
+    CloseFrame(CloseFrame),
     /// A phase of the run began.
     Phase(Phase),
     /// A load command ended.
@@ -75,6 +85,10 @@ impl Event {
             Self::Request(request) => request.last_read_ns,
             Self::Response(response) => response.last_send_ns,
             Self::Closed(closed) => closed.ts_ns,
+            Self::Message(message) => message.last_ns,
+            Self::MessageAcked(acked) => acked.acked_ns,
+            Self::Pong(pong) => pong.arrived_ns,
+            Self::CloseFrame(close) => close.ts_ns,
             Self::Phase(phase) => phase.ts_ns,
             Self::Load(load) => load.ts_ns,
             Self::FileWritten(file) => file.ts_ns,

@@ -65,10 +65,27 @@ pub struct Bytes<'a> {
     pub acked_ns: Option<u64>,
     /// The call could not have slept.
     pub nonblocking: bool,
+    /// Writes: TCP sequence number behind the last byte, where it is known.
+    pub end_seq: Option<u32>,
     /// Bytes moved: `head.len()`, then a gap that was not captured, then `tail.len()`.
     pub bytes: u64,
     /// The first of them.
     pub head: &'a [u8],
     /// The last of them, where the head does not hold everything.
     pub tail: &'a [u8],
+}
+
+/// A small write is copied to the kernel in microseconds, while its return can be delayed by whoever it wakes (measured on
+/// loopback, where the receiver runs inside the call). So the entry of the call is the better time of its last byte, up to
+/// this size (one segmentation-offload packet).
+const SMALL_WRITE: u64 = 64 * 1024;
+
+impl Bytes<'_> {
+    /// When the last byte of a write was handed to TCP.
+    pub const fn sent_ns(&self) -> u64 {
+        match self.enter_ns {
+            Some(enter_ns) if self.nonblocking && self.bytes <= SMALL_WRITE => enter_ns,
+            _ => self.exit_ns,
+        }
+    }
 }

@@ -12,6 +12,7 @@ pub mod process;
 pub mod rungs;
 pub mod socket;
 pub mod tls;
+pub mod websocket;
 pub mod wire;
 
 use probe_common::rooms::Rooms;
@@ -62,8 +63,16 @@ pub struct Function {
 }
 
 /// Every room, in the order in which they are attached.
-pub const PROBES: &[&Spec] =
-    &[&process::SPEC, &FDIO, &socket::SPEC, &tls::SPEC, &http::SPEC, &file_io::SPEC, &gpu::SPEC];
+pub const PROBES: &[&Spec] = &[
+    &process::SPEC,
+    &FDIO,
+    &socket::SPEC,
+    &tls::SPEC,
+    &http::SPEC,
+    &websocket::SPEC,
+    &file_io::SPEC,
+    &gpu::SPEC,
+];
 
 /// The boundary between application and kernel, which several rooms share (`probe-ebpf/src/shared/fdio.rs`).
 /// Attached when one of them is on.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{
     Accept, Breakdown, Distribution, Endpoint, GpuLooks, Health, Listener, Phase, PhaseLoad, ProfileId,
-    Report, Run, SCHEMA, Syscall, Target,
+    Report, Run, SCHEMA, Syscall, Target, WebSocket,
 };
 use super::{build_gpu, outgoing, series, stage, warnings};
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
@@ -90,6 +90,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         },
         outgoing: spans.iter().flat_map(outgoing::calls).collect(),
         series: series::of(summary, whole),
+        websockets: spans.iter().flat_map(websockets).collect(),
         syscalls: syscalls(summary),
         pipeline: spans
             .iter()
@@ -168,6 +169,22 @@ fn doubt_of_load(load: &PhaseLoad, profile: &Profile) -> Option<String> {
                 busy * 100.0
             )
         })
+    })
+}
+
+fn websockets<'a>(span: &'a Span<'a>) -> impl Iterator<Item = WebSocket> + 'a {
+    span.numbers.websockets().into_iter().map(|(route, stats)| WebSocket {
+        route: route.to_owned(),
+        phase: span.phase.name.clone(),
+        connections: stats.connections,
+        messages_in: stats.messages_in,
+        messages_out: stats.messages_out,
+        bytes_in: stats.bytes_in,
+        bytes_out: stats.bytes_out,
+        delivery_s: Distribution::from(&stats.delivery),
+        ping_rtt_s: Distribution::from(&stats.ping_rtt),
+        reply_s: Distribution::from(&stats.reply),
+        reconnects: stats.reconnects,
     })
 }
 

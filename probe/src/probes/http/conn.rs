@@ -70,18 +70,10 @@ pub(super) struct Conn {
 /// What a span of bytes led to.
 pub(super) type Outcome = Result<(), Why>;
 
-/// A small write is copied to the kernel in microseconds, while its return can be delayed by whoever it
-/// wakes (measured on loopback, where the receiver runs inside the call). So the entry of the call is the
-/// better time of its last byte, up to this size (one segmentation-offload packet).
-const SMALL_WRITE: u64 = 64 * 1024;
-
 /// When the first and the last byte of a call count as read or sent.
 pub(super) fn moved_ns(call: &Bytes<'_>) -> (u64, u64) {
     match (call.direction, call.enter_ns) {
-        (Direction::Out, Some(enter_ns)) if call.nonblocking && call.bytes <= SMALL_WRITE => {
-            (enter_ns, enter_ns)
-        }
-        (Direction::Out, Some(enter_ns)) => (enter_ns, call.exit_ns),
+        (Direction::Out, Some(enter_ns)) => (enter_ns, call.sent_ns()),
         (Direction::In, _) | (Direction::Out, None) => (call.exit_ns, call.exit_ns),
     }
 }

@@ -54,6 +54,7 @@ impl Script {
             arrival_ns: Some(self.now - 5),
             acked_ns: None,
             nonblocking: false,
+            end_seq: None,
             bytes,
             head,
             tail,

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use probe_common::{
     header::Kind,
     socket::{
-        AF_INET, AF_INET6, AF_UNIX, AcceptRaw, CONN_ACCEPTED, CONN_HANDSHAKE, CONN_NONBLOCK, CONN_RESET,
-        CONN_SERVER, ConnRaw, DataHead, ListenRaw, PeerRaw,
+        AF_INET, AF_INET6, AF_UNIX, AcceptRaw, AckedRaw, CONN_ACCEPTED, CONN_HANDSHAKE, CONN_NONBLOCK,
+        CONN_RESET, CONN_SERVER, ConnRaw, DataHead, ListenRaw, PeerRaw,
     },
 };
 
 use crate::{
-    event::{Accepted, Closed, Event, Listen},
+    event::{Accepted, Closed, ConnId, Event, Listen},
     probes::{
         bytes::{Bytes, Direction, Peer, Place, Role},
         wire::{DecodeError, prefix, stamp},
@@ -27,6 +27,15 @@ pub enum SocketEvent<'a> {
     Peer(Peer),
     /// Bytes moved; somebody else must say what they mean.
     Bytes(Bytes<'a>),
+    /// The peer of an upgraded connection acknowledged everything below a sequence number.
+    Acked {
+        /// The connection.
+        conn: ConnId,
+        /// The number.
+        seq: u32,
+        /// When.
+        ts_ns: u64,
+    },
 }
 
 /// Decodes a record of this room; none for those of others.
@@ -43,6 +52,10 @@ pub fn decode(kind: Kind, record: &[u8]) -> Result<Option<SocketEvent<'_>>, Deco
                 established_ns: stamp(raw.established_ns),
                 backlog: raw.backlog,
             }))
+        }
+        Kind::Acked => {
+            let (raw, _) = prefix::<AckedRaw>(record)?;
+            SocketEvent::Acked { conn: raw.conn, seq: raw.seq, ts_ns: raw.header.ts_ns }
         }
         Kind::Recv => SocketEvent::Bytes(data(Direction::In, record)?),
         Kind::Send => SocketEvent::Bytes(data(Direction::Out, record)?),
@@ -87,6 +100,7 @@ fn data(direction: Direction, record: &[u8]) -> Result<Bytes<'_>, DecodeError> {
         arrival_ns: stamp(raw.arrival_ns),
         acked_ns: stamp(raw.acked_ns),
         nonblocking: raw.flags & CONN_NONBLOCK != 0,
+        end_seq: (raw.end_seq != 0).then_some(raw.end_seq),
         bytes: raw.bytes,
         head,
         tail,

@@ -19,6 +19,7 @@ fn cipher(direction: Direction, conn: ConnId, at: u64, bytes: u64, head: &[u8]) 
         arrival_ns: (direction == Direction::In).then_some(at - 50),
         acked_ns: None,
         nonblocking: true,
+        end_seq: None,
         bytes,
         head,
         tail: &[],

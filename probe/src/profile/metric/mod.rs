@@ -5,6 +5,7 @@
 mod endpoint;
 mod stage;
 mod stat;
+mod websocket;
 
 use std::fmt;
 
@@ -24,11 +25,14 @@ pub enum Kind {
     Pipeline,
     /// The files of a stage rule, by its pattern.
     Checkpoint,
+    /// The WebSockets of a `/route`.
+    WebSocket,
 }
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 4] = [Self::Endpoint, Self::Stage, Self::Pipeline, Self::Checkpoint];
+    pub const ALL: [Self; 5] =
+        [Self::Endpoint, Self::Stage, Self::Pipeline, Self::Checkpoint, Self::WebSocket];
 
     /// The key that names the subject in a profile: `endpoint = "GET /items"`.
     pub const fn key(self) -> &'static str {
@@ -37,6 +41,7 @@ impl Kind {
             Self::Stage => "stage",
             Self::Pipeline => "pipeline",
             Self::Checkpoint => "checkpoint",
+            Self::WebSocket => "websocket",
         }
     }
 
@@ -47,6 +52,7 @@ impl Kind {
             Self::Stage => stage::STAGE,
             Self::Pipeline => stage::PIPELINE,
             Self::Checkpoint => stage::CHECKPOINT,
+            Self::WebSocket => websocket::QUANTITIES,
         }
     }
 
@@ -57,13 +63,14 @@ impl Kind {
             Self::Stage => "no end of this stage was seen",
             Self::Pipeline => "no document was seen",
             Self::Checkpoint => "no file of this pattern was seen",
+            Self::WebSocket => "no WebSocket was opened on this route",
         }
     }
 
     /// It is seen through connections: those that cannot be decoded leave it in doubt.
     pub const fn is_decoded(self) -> bool {
         match self {
-            Self::Endpoint => true,
+            Self::Endpoint | Self::WebSocket => true,
             Self::Stage | Self::Pipeline | Self::Checkpoint => false,
         }
     }
@@ -75,6 +82,7 @@ impl Kind {
             Self::Stage => format!("stage {name}"),
             Self::Pipeline => format!("pipeline {name}"),
             Self::Checkpoint => format!("checkpoint {name}"),
+            Self::WebSocket => format!("WebSockets of {name}"),
         }
     }
 }

@@ -11,6 +11,7 @@ mod outgoing;
 mod run;
 mod series;
 mod stage;
+mod websocket;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use outgoing::Outgoing;
 pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
 pub use series::{Point, Series};
+pub use websocket::WebSocket;
 
 pub use stage::{Checkpoint, Disk, FileCalls, Pipeline, Shares, Stage, Stuck};
 
@@ -55,6 +57,9 @@ pub struct Report {
     /// Numbers over time: all endpoints together, then each of the first 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub series: Vec<Series>,
+    /// By route.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub websockets: Vec<WebSocket>,
     /// Socket calls of the target.
     pub syscalls: Vec<Syscall>,
     /// All documents together, by phase.

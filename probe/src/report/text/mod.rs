@@ -8,6 +8,7 @@ mod gpu;
 mod outgoing;
 mod section;
 mod stage;
+mod websocket;
 
 use std::fmt::Write as _;
 
@@ -40,6 +41,7 @@ impl Renderer for Text {
             stage::pipeline(report),
             stage::stages(report),
             stage::checkpoints(report),
+            websocket::websockets(report),
             section::listeners(report),
             section::syscalls(report),
             stage::files(report),
