@@ -1,14 +1,13 @@
 //! Machines and users that lack something, and `doctor`, which says so.
 
 use std::{
-    fs,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Result, ensure};
-use probe_tests::probe::binary;
+use probe_tests::probe::{binary, copy_of_binary};
 
 use crate::{
     Suite,
@@ -29,12 +28,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
 
 /// The program where another user can reach it, run as that user.
 fn as_nobody(folder: &Path, arguments: &[&str]) -> Result<Command> {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
-    let copy = folder.join("probe");
-    if !copy.exists() {
-        fs::copy(binary()?, &copy)?;
-    }
-    let mut command = Command::new(copy);
+    let mut command = Command::new(copy_of_binary(folder)?);
     command.args(arguments).current_dir("/").stdin(Stdio::null()).uid(NOBODY).gid(NOBODY);
     Ok(command)
 }

@@ -1,9 +1,9 @@
 //! What cannot be is refused with a sentence, and nothing is touched.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, os::unix::process::CommandExt as _, process::Command};
+use std::{fs, os::unix::process::CommandExt as _, process::Command};
 
 use anyhow::{Result, ensure};
-use probe_tests::probe::binary;
+use probe_tests::probe::copy_of_binary;
 
 use crate::{
     Suite,
@@ -50,10 +50,7 @@ fn impossible() -> Result<()> {
 
 fn no_rights() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-    let copy = folder.path().join("probe");
-    fs::copy(binary()?, &copy)?;
-    let output = Command::new(copy)
+    let output = Command::new(copy_of_binary(folder.path())?)
         .args(["net", "apply", "poor", "--dev", "lo"])
         .current_dir("/")
         .uid(65534)

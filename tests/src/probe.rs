@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -24,6 +25,20 @@ pub fn binary() -> Result<PathBuf> {
             own.display()
         )
     })
+}
+
+/// The program in a folder that another user can reach.
+///
+/// `cp` writes it: a child that another thread starts while we write would hold our file open, and who runs a file that
+/// somebody writes gets `ETXTBSY`.
+pub fn copy_of_binary(folder: &Path) -> Result<PathBuf> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    let copy = folder.join("probe");
+    if !copy.exists() {
+        let status = Command::new("cp").arg(binary()?).arg(&copy).status().context("failed to start `cp`")?;
+        ensure!(status.success(), "failed to copy the program to `{}`: {status}", copy.display());
+    }
+    Ok(copy)
 }
 
 /// A run of `probe attach` or `probe run`.
