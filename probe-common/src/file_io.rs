@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::{
     file::{FileId, PathRaw},
     header::Header,
-    hist::N_BUCKETS,
+    hist::Durations,
 };
 
 /// A call that took longer is sent up whatever its file is, nanoseconds.
@@ -273,18 +273,8 @@ pub struct FileOpStats {
     pub errors: u64,
     /// Bytes moved.
     pub bytes: u64,
-    /// Calls whose entry was seen too, and so stand in the histogram.
-    pub timed: u64,
-    /// Sum, nanoseconds.
-    pub sum_ns: u64,
-    /// Shortest, nanoseconds; 0 when `timed` is 0.
-    pub min_ns: u64,
-    /// Longest, nanoseconds.
-    pub max_ns: u64,
-    /// No implicit padding, and a whole number of cache lines.
-    pub reserved: u64,
-    /// Calls per bucket of [`crate::hist`].
-    pub buckets: [u64; N_BUCKETS],
+    /// How long they took.
+    pub took: Durations,
 }
 
 // SAFETY: `repr(C)`, only integers, no padding (see the sizes below), so every bit pattern is a value.

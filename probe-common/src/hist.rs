@@ -9,6 +9,44 @@ const GROUPING_POWER: u32 = 3;
 /// Number of buckets that cover all of `u64`.
 pub const N_BUCKETS: usize = ((64 - GROUPING_POWER + 1) as usize) << GROUPING_POWER;
 
+/// Durations of calls as the kernel keeps them, per CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Durations {
+    /// Calls that stand in here: those whose entry was seen too.
+    pub timed: u64,
+    /// Sum, nanoseconds.
+    pub sum_ns: u64,
+    /// Shortest, nanoseconds; 0 when `timed` is 0.
+    pub min_ns: u64,
+    /// Longest, nanoseconds.
+    pub max_ns: u64,
+    /// Calls per bucket.
+    pub buckets: [u64; N_BUCKETS],
+}
+
+impl Durations {
+    /// Nothing yet.
+    pub const NONE: Self = Self { timed: 0, sum_ns: 0, min_ns: 0, max_ns: 0, buckets: [0; N_BUCKETS] };
+
+    /// Takes in one duration. `bucket` is that of [`bucket_of`], which the kernel side has to show to its verifier as a
+    /// bounded number first; one out of range is left out.
+    #[inline(always)]
+    pub const fn record(&mut self, took_ns: u64, bucket: usize) {
+        if self.timed == 0 || took_ns < self.min_ns {
+            self.min_ns = took_ns;
+        }
+        if took_ns > self.max_ns {
+            self.max_ns = took_ns;
+        }
+        self.timed += 1;
+        self.sum_ns += took_ns;
+        if bucket < N_BUCKETS {
+            self.buckets[bucket] += 1;
+        }
+    }
+}
+
 /// The bucket of `value`; always below [`N_BUCKETS`].
 #[inline(always)]
 #[must_use]

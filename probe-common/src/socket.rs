@@ -3,7 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::{header::Header, hist::N_BUCKETS};
+use crate::{header::Header, hist::Durations};
 
 /// Most bytes of one read that are handed up: a request head, with its cookies.
 pub const RECV_CAPTURE: usize = 4096;
@@ -276,16 +276,8 @@ pub struct OpStats {
     pub errors: u64,
     /// Bytes moved.
     pub bytes: u64,
-    /// Calls whose entry was seen too, and so stand in the histogram.
-    pub timed: u64,
-    /// Sum, nanoseconds.
-    pub sum_ns: u64,
-    /// Shortest, nanoseconds; 0 when `timed` is 0.
-    pub min_ns: u64,
-    /// Longest, nanoseconds.
-    pub max_ns: u64,
-    /// Calls per bucket of [`crate::hist`].
-    pub buckets: [u64; N_BUCKETS],
+    /// How long they took.
+    pub took: Durations,
 }
 
 // SAFETY: `repr(C)`, only integers, no padding (8*5 + 4*4), so every bit pattern is a value.

@@ -1,12 +1,9 @@
 //! In-kernel histograms of the calls on files, by class and call.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
-use probe_common::{
-    file_io::{FileOpStats, N_FILE_OP_STATS, Op, file_op_index},
-    hist::{N_BUCKETS, bucket_of},
-};
+use probe_common::file_io::{FileOpStats, N_FILE_OP_STATS, Op, file_op_index};
 
-use crate::shared::{bounds::opaque, fdio::Call};
+use crate::shared::fdio::Call;
 
 /// Statistics by class and call, per CPU.
 #[map]
@@ -24,20 +21,5 @@ pub(super) fn count(call: &Call, class: u32, op: Op, bytes: u64) {
     if call.ret < 0 {
         stats.errors += 1;
     }
-    let took = call.took_ns();
-    if call.enter_ns == 0 {
-        return;
-    }
-    if stats.timed == 0 || took < stats.min_ns {
-        stats.min_ns = took;
-    }
-    if took > stats.max_ns {
-        stats.max_ns = took;
-    }
-    stats.timed += 1;
-    stats.sum_ns += took;
-    let bucket = opaque(bucket_of(took));
-    if bucket < N_BUCKETS {
-        stats.buckets[bucket] += 1;
-    }
+    call.record_in(&mut stats.took);
 }

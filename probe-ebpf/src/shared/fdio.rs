@@ -7,6 +7,7 @@ use aya_ebpf::{
     EbpfContext as _, helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext,
 };
 use probe_common::{
+    hist::{Durations, bucket_of},
     loss::LossCause,
     process::{NR_UNKNOWN, Thread},
     rooms::Rooms,
@@ -16,6 +17,7 @@ use probe_common::{
 use crate::{
     file_io, process,
     shared::{
+        bounds::opaque,
         emit::lose,
         kern,
         regs::{self, Args, nr},
@@ -47,6 +49,15 @@ impl Call {
     #[inline(always)]
     pub(crate) fn took_ns(&self) -> u64 {
         if self.enter_ns == 0 || self.ts_ns < self.enter_ns { 0 } else { self.ts_ns - self.enter_ns }
+    }
+
+    /// Takes this call's duration in, if its entry was seen and no clock went back.
+    #[inline(always)]
+    pub(crate) fn record_in(&self, durations: &mut Durations) {
+        if self.enter_ns != 0 && self.ts_ns >= self.enter_ns {
+            let took = self.ts_ns - self.enter_ns;
+            durations.record(took, opaque(bucket_of(took)));
+        }
     }
 
     /// Adds this call to the thread's time in calls on files.

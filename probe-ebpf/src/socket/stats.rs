@@ -1,12 +1,9 @@
 //! In-kernel histograms of the socket calls: nothing is sent up per call.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
-use probe_common::{
-    hist::{N_BUCKETS, bucket_of},
-    socket::{CONN_NONBLOCK, CONN_SERVER, Mode, N_OP_STATS, Op, OpStats, Role, op_index},
-};
+use probe_common::socket::{CONN_NONBLOCK, CONN_SERVER, Mode, N_OP_STATS, Op, OpStats, Role, op_index};
 
-use crate::shared::{bounds::opaque, fdio::Call};
+use crate::shared::fdio::Call;
 
 /// Statistics by op, role and mode, per CPU.
 #[map]
@@ -45,20 +42,5 @@ pub(crate) fn count(call: &Call, op: Op, (role, mode): (Role, Mode), bytes: bool
     } else if bytes {
         stats.bytes += call.ret.cast_unsigned();
     }
-    if call.enter_ns == 0 || call.ts_ns < call.enter_ns {
-        return;
-    }
-    let took = call.ts_ns - call.enter_ns;
-    if stats.timed == 0 || took < stats.min_ns {
-        stats.min_ns = took;
-    }
-    if took > stats.max_ns {
-        stats.max_ns = took;
-    }
-    stats.timed += 1;
-    stats.sum_ns += took;
-    let bucket = opaque(bucket_of(took));
-    if bucket < N_BUCKETS {
-        stats.buckets[bucket] += 1;
-    }
+    call.record_in(&mut stats.took);
 }

@@ -2,6 +2,7 @@
 
 use aya::sys::{Stats, enable_stats};
 use std::{
+    collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
@@ -25,8 +26,8 @@ pub(super) struct Cost {
     pub(super) agent_cpu_ratio: f64,
     /// Own peak resident memory.
     pub(super) agent_rss_bytes: u64,
-    /// Times the kernel skipped a program because it was already running on that CPU.
-    pub(super) n_recursion_misses: u64,
+    /// Times the kernel skipped a program because it was already running on that CPU, by program.
+    pub(super) recursion_misses: BTreeMap<String, u64>,
 }
 
 /// A sample that is being taken.
@@ -87,7 +88,7 @@ impl Health {
             bpf_cpu_ratio: (self.sampled_ns > 0).then(|| self.in_programs_ns as f64 / self.sampled_ns as f64),
             agent_cpu_ratio: cpu_ns as f64 / elapsed_ns as f64,
             agent_rss_bytes: peak_rss_bytes().unwrap_or(0),
-            n_recursion_misses: programs(kernel).recursion_misses,
+            recursion_misses: programs(kernel).recursion_misses,
         }
     }
 
@@ -101,8 +102,15 @@ impl Health {
 }
 
 /// Sums over all our programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Programs {
+    run_time_ns: u64,
+    recursion_misses: BTreeMap<String, u64>,
+}
+
+/// One program's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Program {
     run_time_ns: u64,
     recursion_misses: u64,
 }
@@ -110,24 +118,26 @@ struct Programs {
 /// From the programs' `/proc/self/fdinfo` (`bpf_prog_show_fdinfo`; `recursion_misses` since 5.12).
 fn programs(kernel: &Kernel) -> Programs {
     let mut sum = Programs::default();
-    for fd in kernel.program_fds() {
+    for (name, fd) in kernel.program_fds() {
         let text =
             fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).unwrap_or_default();
         let one = parse_fdinfo(&text);
         sum.run_time_ns += one.run_time_ns;
-        sum.recursion_misses += one.recursion_misses;
+        if one.recursion_misses > 0 {
+            *sum.recursion_misses.entry(name.to_owned()).or_default() += one.recursion_misses;
+        }
     }
     sum
 }
 
-fn parse_fdinfo(text: &str) -> Programs {
+fn parse_fdinfo(text: &str) -> Program {
     let field = |name: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
             .and_then(|value| value.trim().parse().ok())
             .unwrap_or(0)
     };
-    Programs { run_time_ns: field("run_time_ns"), recursion_misses: field("recursion_misses") }
+    Program { run_time_ns: field("run_time_ns"), recursion_misses: field("recursion_misses") }
 }
 
 /// `VmHWM` of `proc_pid_status(5)`, in kB there.
@@ -145,8 +155,8 @@ mod tests {
     #[test]
     fn reads_fdinfo() {
         let text = "pos:\t0\nflags:\t02000002\nprog_type:\t17\nrun_time_ns:\t123456\nrun_cnt:\t9\nrecursion_misses:\t2\n";
-        assert_eq!(parse_fdinfo(text), Programs { run_time_ns: 123_456, recursion_misses: 2 });
-        assert_eq!(parse_fdinfo("pos:\t0\n"), Programs::default());
+        assert_eq!(parse_fdinfo(text), Program { run_time_ns: 123_456, recursion_misses: 2 });
+        assert_eq!(parse_fdinfo("pos:\t0\n"), Program { run_time_ns: 0, recursion_misses: 0 });
     }
 
     /// Our own peak is there and plausible.

@@ -344,9 +344,9 @@ impl Kernel {
             .context("failed to read the call statistics")
     }
 
-    /// The loaded programs' file descriptors.
-    pub fn program_fds(&self) -> impl Iterator<Item = &ProgramFd> {
-        self.ebpf.programs().filter_map(|(_, program)| program.fd().ok())
+    /// The loaded programs' names and file descriptors.
+    pub fn program_fds(&self) -> impl Iterator<Item = (&str, &ProgramFd)> {
+        self.ebpf.programs().filter_map(|(name, program)| Some((name, program.fd().ok()?)))
     }
 }
 

@@ -73,12 +73,11 @@ impl Begun {
     ) -> Result<Summary> {
         let mut lost: std::collections::BTreeMap<String, u64> =
             kernel.losses()?.into_iter().map(|(cause, count)| (cause.to_owned(), count)).collect();
-        for (cause, count) in
-            [("recursion", cost.n_recursion_misses), ("undecodable_record", pump.n_undecodable())]
-        {
-            if count > 0 {
-                lost.insert(cause.to_owned(), count);
-            }
+        lost.extend(
+            cost.recursion_misses.iter().map(|(program, count)| (format!("recursion of {program}"), *count)),
+        );
+        if pump.n_undecodable() > 0 {
+            lost.insert("undecodable_record".to_owned(), pump.n_undecodable());
         }
         let listeners = tree.listeners_now();
         let mut blind_spots = self.blind_spots;

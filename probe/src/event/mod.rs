@@ -10,6 +10,7 @@ mod http;
 mod phase;
 mod process;
 mod summary;
+mod took;
 mod websocket;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub use http::{Accepted, Closed, Ending, Listen, Request, Response};
 pub use phase::{Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
 pub use summary::{BlindSpot, DiskStats, EndedBy, FileStats, Listener, Summary, SyscallStats};
+pub use took::Took;
 pub use websocket::{CloseFrame, Message, MessageAcked, Pong};
 
 /// A connection of this run; never reused.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Took;
+
 /// What a run knows beside its events: written once, at its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -108,7 +110,7 @@ pub struct Listener {
     pub backlog_limit: Option<u32>,
 }
 
-/// A latency histogram in the kernel's buckets (see `probe_common::hist`), only those that hold calls.
+/// Socket calls of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyscallStats {
     /// `accept`, `recv` or `send`.
@@ -125,14 +127,9 @@ pub struct SyscallStats {
     pub errors: u64,
     /// Bytes moved.
     pub bytes: u64,
-    /// Sum of all durations.
-    pub sum_ns: u64,
-    /// Shortest.
-    pub min_ns: u64,
-    /// Longest.
-    pub max_ns: u64,
-    /// (bucket, calls).
-    pub buckets: Vec<(u16, u64)>,
+    /// How long they took.
+    #[serde(flatten)]
+    pub took: Took,
 }
 
 /// Calls of one kind on files of one class; as in [`SyscallStats`].
@@ -148,14 +145,9 @@ pub struct FileStats {
     pub errors: u64,
     /// Bytes moved.
     pub bytes: u64,
-    /// Sum of all durations.
-    pub sum_ns: u64,
-    /// Shortest.
-    pub min_ns: u64,
-    /// Longest.
-    pub max_ns: u64,
-    /// (bucket, calls).
-    pub buckets: Vec<(u16, u64)>,
+    /// How long they took.
+    #[serde(flatten)]
+    pub took: Took,
 }
 
 /// What a block device did during the run, whoever asked for it (`/proc/diskstats`).

@@ -118,28 +118,21 @@ fn sum(runs: Vec<Summary>, start_ns: u64, end_ns: u64) -> Summary {
     }
 }
 
-/// Adds calls of one kind; buckets need neither order nor uniqueness.
+/// Adds calls of one kind.
 fn add_calls(all: &mut Vec<SyscallStats>, calls: SyscallStats) {
     let kind = |of: &SyscallStats| (of.op.clone(), of.role.clone(), of.mode.clone());
     let Some(own) = all.iter_mut().find(|own| kind(own) == kind(&calls)) else {
         all.push(calls);
         return;
     };
-    own.min_ns = match (own.buckets.is_empty(), calls.buckets.is_empty()) {
-        (true, _) => calls.min_ns,
-        (_, true) => own.min_ns,
-        _ => own.min_ns.min(calls.min_ns),
-    };
-    own.max_ns = own.max_ns.max(calls.max_ns);
     let counts = [
         (&mut own.calls, calls.calls),
         (&mut own.would_block, calls.would_block),
         (&mut own.errors, calls.errors),
         (&mut own.bytes, calls.bytes),
-        (&mut own.sum_ns, calls.sum_ns),
     ];
     for (own, other) in counts {
         *own = own.saturating_add(other);
     }
-    own.buckets.extend(calls.buckets);
+    own.took.join(&calls.took);
 }

@@ -300,7 +300,7 @@ fn syscalls(summary: &Summary) -> Vec<Syscall> {
             calls: stats.calls,
             would_block: stats.would_block,
             errors: stats.errors,
-            latency_s: Distribution::from(stats),
+            latency_s: Distribution::from(&stats.took),
             bytes: stats.bytes,
         })
         .collect()

@@ -4,7 +4,7 @@ use probe_common::hist::{N_BUCKETS, bounds_of};
 
 use super::model::Distribution;
 use crate::aggregate::Durations;
-use crate::event::SyscallStats;
+use crate::event::Took;
 use crate::profile::Percentile;
 
 const NS_PER_S: f64 = 1e9;
@@ -23,15 +23,10 @@ impl From<&Durations> for Distribution {
     }
 }
 
-impl From<&SyscallStats> for Distribution {
-    fn from(stats: &SyscallStats) -> Self {
-        Self::of_buckets(&stats.buckets, [stats.min_ns, stats.max_ns], stats.sum_ns)
-    }
-}
-
-impl Distribution {
-    /// Of the kernel's histograms. A percentile is the middle of its bucket, off by at most 6.25 %.
-    pub(super) fn of_buckets(buckets: &[(u16, u64)], [min_ns, max_ns]: [u64; 2], sum_ns: u64) -> Self {
+/// Of the kernel's histograms. A percentile is the middle of its bucket, off by at most 6.25 %.
+impl From<&Took> for Distribution {
+    fn from(Took { buckets, min_ns, max_ns, sum_ns }: &Took) -> Self {
+        let (min_ns, max_ns) = (*min_ns, *max_ns);
         // The buckets are the distribution's own population: `calls` may count ones the kernel did not time.
         let mut buckets: Vec<(u16, u64)> =
             buckets.iter().copied().filter(|(bucket, _)| usize::from(*bucket) < N_BUCKETS).collect();
@@ -53,7 +48,7 @@ impl Distribution {
             middle.max(min_ns).min(max_ns)
         };
         let percentiles = PERCENTILES.map(|percentile| at_rank(percentile.rank(count)));
-        let mean_ns = sum_ns as f64 / count as f64;
+        let mean_ns = *sum_ns as f64 / count as f64;
         Self::new(count, [Some(min_ns), Some(max_ns)], Some(mean_ns), percentiles)
     }
 }
@@ -82,21 +77,19 @@ mod tests {
     use probe_common::hist::bucket_of;
     use proptest::prelude::*;
 
-    fn stats(values: &[u64]) -> SyscallStats {
-        SyscallStats {
-            calls: values.len() as u64,
+    fn took(values: &[u64]) -> Took {
+        Took {
             sum_ns: values.iter().sum(),
             min_ns: values.iter().copied().min().unwrap_or(0),
             max_ns: values.iter().copied().max().unwrap_or(0),
             // Unmerged and unsorted on purpose.
             buckets: values.iter().map(|value| (u16::try_from(bucket_of(*value)).unwrap(), 1)).collect(),
-            ..SyscallStats::default()
         }
     }
 
     #[test]
     fn nothing_is_null() {
-        assert_eq!(Distribution::from(&stats(&[])), Distribution::default());
+        assert_eq!(Distribution::from(&took(&[])), Distribution::default());
         let text = serde_json::to_string(&Distribution::default()).unwrap();
         assert_eq!(
             text,
@@ -106,14 +99,14 @@ mod tests {
 
     #[test]
     fn a_single_call_is_exact() {
-        let one = Distribution::from(&stats(&[123_456]));
+        let one = Distribution::from(&took(&[123_456]));
         assert_eq!((one.min, one.p50, one.p999, one.max), (Some(123_456e-9), one.min, one.min, one.min));
     }
 
     proptest! {
         #[test]
         fn kernel_percentiles_are_near(mut values in prop::collection::vec(0u64..1 << 40, 1..100)) {
-            let got = Distribution::from(&stats(&values));
+            let got = Distribution::from(&took(&values));
             values.sort_unstable();
             for (percentile, value) in PERCENTILES.iter().zip([got.p50, got.p90, got.p95, got.p99, got.p999]) {
                 let exact = values[usize::try_from(percentile.rank(values.len() as u64)).unwrap() - 1] as f64 / NS_PER_S;
@@ -124,8 +117,7 @@ mod tests {
         /// Also what no kernel would write.
         #[test]
         fn any_buckets_are_taken(buckets in prop::collection::vec(any::<(u16, u64)>(), 0..20), min_ns: u64, max_ns: u64) {
-            let stats = SyscallStats { min_ns, max_ns, buckets, ..SyscallStats::default() };
-            let _ = Distribution::from(&stats);
+            let _ = Distribution::from(&Took { sum_ns: 0, min_ns, max_ns, buckets });
         }
     }
 }

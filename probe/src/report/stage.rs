@@ -17,7 +17,7 @@ pub(super) fn files(summary: &Summary) -> Vec<FileCalls> {
             op: stats.op.clone(),
             calls: stats.calls,
             errors: stats.errors,
-            latency_s: Distribution::of_buckets(&stats.buckets, [stats.min_ns, stats.max_ns], stats.sum_ns),
+            latency_s: Distribution::from(&stats.took),
             bytes: stats.bytes,
         })
         .collect()

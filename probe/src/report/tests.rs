@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::aggregate::Phases;
 use crate::correlate::{Exchange, Finding, Timing};
-use crate::event::{Ending, Listener, Summary, SyscallStats};
+use crate::event::{Ending, Listener, Summary, SyscallStats, Took};
 use crate::profile::Profile;
 
 /// 100 requests in 10 s, each of 10 ms, of which 1 ms in the receive queue; nothing wrong.
@@ -73,10 +73,12 @@ fn summary() -> Summary {
             mode: "nonblocking".to_owned(),
             calls: 100,
             bytes: 10_000,
-            sum_ns: 400_000,
-            min_ns: 4_000,
-            max_ns: 4_000,
-            buckets: vec![(u16::try_from(probe_common::hist::bucket_of(4_000)).unwrap(), 100)],
+            took: Took {
+                sum_ns: 400_000,
+                min_ns: 4_000,
+                max_ns: 4_000,
+                buckets: vec![(u16::try_from(probe_common::hist::bucket_of(4_000)).unwrap(), 100)],
+            },
             ..SyscallStats::default()
         }],
         ..Summary::default()

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::say::say;
 use crate::setup::{self, Goal, Ready};
 use crate::{exec, paths};
-use summary::Summary;
+use summary::{Failures, Summary};
 
 /// What `--help` says about this command's options.
 pub(crate) const OPTIONS: &str = "      --filter TEXT    only tests whose name contains TEXT\n      \
@@ -47,25 +47,32 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Result<bool> {
     }
     exec::authenticate("to run the tests that load programs into the kernel")?;
     if on_kernels {
-        return closing(ladder::run(&options)?);
+        return closing(ladder::run(&options)?, &Failures::default());
     }
     let filter = options.filter;
     let ready = setup::run(Goal::Tests, &BUILD)?;
 
-    let mut total = Summary::default();
-    total += group("unit tests", &mut plain(filter.as_deref()))?;
-    total += group("kernel and command line tests", &mut privileged(&ready, filter.as_deref())?)?;
+    let mut groups = vec![
+        ("unit tests", plain(filter.as_deref())),
+        ("kernel and command line tests", privileged(&ready, filter.as_deref())?),
+    ];
     if paths::root().join(PIPELINE_TESTS).is_dir() {
-        total += group("sample pipeline", &mut pipeline(&ready, filter.as_deref()))?;
+        groups.push(("sample pipeline", pipeline(&ready, filter.as_deref())));
     }
-    closing(total)
+    let (mut total, mut failures) = (Summary::default(), Failures::default());
+    for (name, mut command) in groups {
+        let (summary, failed) = group(name, &mut command)?;
+        total += summary;
+        failures.join(failed);
+    }
+    closing(total, &failures)
 }
 
-fn closing(total: Summary) -> Result<bool> {
+fn closing(total: Summary, failures: &Failures) -> Result<bool> {
     if total.passed + total.failed == 0 {
         bail!("failed to find a test to run\nthe filter fits none");
     }
-    writeln!(std::io::stdout().lock(), "{total}").context("failed to write to `stdout`")?;
+    writeln!(std::io::stdout().lock(), "{failures}{total}").context("failed to write to `stdout`")?;
     Ok(total.failed == 0)
 }
 
@@ -106,26 +113,28 @@ fn pipeline(ready: &Ready, filter: Option<&str>) -> Command {
     pytest
 }
 
-/// Runs one test program, passes its output on, and adds up the result lines in it.
-fn group(name: &str, command: &mut Command) -> Result<Summary> {
+/// Runs one test program, passes its output on, adds up the result lines in it and keeps what it says of failures.
+fn group(name: &str, command: &mut Command) -> Result<(Summary, Failures)> {
     say!("test: {name}: {}", exec::shown(command));
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("failed to start `{}`", exec::shown(command)))?;
     let stdout = child.stdout.take().context("failed to read a test's output")?;
     let reader = std::thread::spawn(move || {
-        let mut summary = Summary::default();
+        let (mut summary, mut failures) = (Summary::default(), Failures::default());
         let mut lines = BufReader::new(stdout);
         let mut line = Vec::new();
         // Bytes, not text: a test may print anything.
         while let Ok(1..) = lines.read_until(b'\n', &mut line) {
             let _ = std::io::stdout().lock().write_all(&line);
-            summary += Summary::of_line(String::from_utf8_lossy(&line).trim_end());
+            let text = String::from_utf8_lossy(&line);
+            summary += Summary::of_line(text.trim_end());
+            failures.take(text.trim_end());
             line.clear();
         }
-        summary
+        (summary, failures)
     });
     let status = exec::wait(child)?;
-    let Ok(mut summary) = reader.join() else {
+    let Ok((mut summary, failures)) = reader.join() else {
         bail!("failed to read the output of `{}`", exec::shown(command))
     };
     let is_empty = status.code() == Some(PYTEST_NOTHING_COLLECTED) && summary.passed + summary.failed == 0;
@@ -134,5 +143,5 @@ fn group(name: &str, command: &mut Command) -> Result<Summary> {
         say!("test: {name} ended with {status}: counted as one failed test");
         summary.failed = 1;
     }
-    Ok(summary)
+    Ok((summary, failures))
 }

@@ -1,4 +1,5 @@
-//! Reads the result lines of cargo's test harness, libtest-mimic and pytest, and adds them up.
+//! Reads what cargo's test harness, libtest-mimic and pytest print: adds up the result lines, and keeps what is said of
+//! each failed test, which would otherwise stand thousands of lines before the end.
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::AddAssign;
@@ -41,6 +42,55 @@ impl Display for Summary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
+}
+
+/// What the test programs say of the failed tests.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    lines: Vec<String>,
+    is_inside: bool,
+    n_left_out: usize,
+}
+
+impl Failures {
+    /// Lines that are kept: a broken machine fails every test.
+    const MAX_LINES: usize = 300;
+
+    /// Takes in a line of output. cargo's harness and libtest-mimic tell of all failures between two lines
+    /// `failures:`, the second of which begins a list of names; pytest says one line each, `FAILED test - why`.
+    pub(super) fn take(&mut self, line: &str) {
+        if line == "failures:" {
+            self.is_inside = !self.is_inside;
+        } else if line.starts_with("test result: ") {
+            self.is_inside = false;
+        } else if (self.is_inside && !line.is_empty()) || is_pytests(line) {
+            if self.lines.len() < Self::MAX_LINES {
+                self.lines.push(line.to_owned());
+            } else {
+                self.n_left_out += 1;
+            }
+        }
+    }
+
+    pub(super) fn join(&mut self, other: Self) {
+        let room = Self::MAX_LINES.saturating_sub(self.lines.len());
+        self.n_left_out += other.n_left_out + other.lines.len().saturating_sub(room);
+        self.lines.extend(other.lines.into_iter().take(room));
+    }
+}
+
+impl Display for Failures {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        if self.n_left_out > 0 {
+            writeln!(f, "and {} lines more, above", self.n_left_out)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_pytests(line: &str) -> bool {
+    ["FAILED ", "ERROR "].iter().any(|word| line.strip_prefix(word).is_some_and(|rest| rest.contains("::")))
 }
 
 /// `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
@@ -97,6 +147,26 @@ mod tests {
         ] {
             assert_eq!(Summary::of_line(line), Summary { passed, failed, skipped }, "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_failures_is_kept() {
+        let output = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b ----\nlost 3\n\n\nfailures:\n    b\n\n\
+            test result: FAILED. 1 passed; 1 failed\nrunning 1 test\nFAILED tests/x.py::c - assert 1 == 2\nFAILED\n";
+        let mut failures = Failures::default();
+        output.lines().for_each(|line| failures.take(line));
+        assert_eq!(failures.to_string(), "---- b ----\nlost 3\nFAILED tests/x.py::c - assert 1 == 2\n");
+    }
+
+    #[test]
+    fn what_is_kept_of_failures_is_bounded() {
+        let (mut all, mut one) = (Failures::default(), Failures::default());
+        one.take("failures:");
+        (0..2 * Failures::MAX_LINES).for_each(|_| one.take("why"));
+        all.take("FAILED tests/x.py::c - why");
+        all.join(one);
+        assert_eq!(all.lines.len(), Failures::MAX_LINES);
+        assert!(all.to_string().ends_with(&format!("and {} lines more, above\n", Failures::MAX_LINES + 1)));
     }
 
     #[test]

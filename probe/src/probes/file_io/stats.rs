@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use probe_common::{
-    file_io::{Class, FileOpStats, Op, file_op_index},
-    hist::{N_BUCKETS, bucket_of},
-};
+use probe_common::file_io::{Class, FileOpStats, Op, file_op_index};
 
 use crate::event::FileStats;
 
@@ -26,18 +23,9 @@ impl Counted {
         } else if matches!(op, Op::Read | Op::Write) {
             stats.bytes += ret.unsigned_abs();
         }
-        let Some(took_ns) = took_ns else { return };
-        stats.min_ns = if stats.buckets.is_empty() { took_ns } else { stats.min_ns.min(took_ns) };
-        stats.max_ns = stats.max_ns.max(took_ns);
-        stats.sum_ns += took_ns;
-        add_to_bucket(&mut stats.buckets, u16::try_from(bucket_of(took_ns)).unwrap_or(u16::MAX), 1);
-    }
-}
-
-fn add_to_bucket(buckets: &mut Vec<(u16, u64)>, bucket: u16, calls: u64) {
-    match buckets.iter_mut().find(|(known, _)| *known == bucket) {
-        Some((_, count)) => *count += calls,
-        None => buckets.push((bucket, calls)),
+        if let Some(took_ns) = took_ns {
+            stats.took.add(took_ns);
+        }
     }
 }
 
@@ -68,20 +56,13 @@ fn add_cpu(stats: &mut FileStats, cpu: &FileOpStats) {
     stats.calls += cpu.calls;
     stats.errors += cpu.errors;
     stats.bytes += cpu.bytes;
-    if cpu.timed == 0 {
-        return;
-    }
-    stats.min_ns = if stats.buckets.is_empty() { cpu.min_ns } else { stats.min_ns.min(cpu.min_ns) };
-    stats.max_ns = stats.max_ns.max(cpu.max_ns);
-    stats.sum_ns += cpu.sum_ns;
-    for bucket in (0..N_BUCKETS).filter(|bucket| cpu.buckets[*bucket] > 0) {
-        add_to_bucket(&mut stats.buckets, u16::try_from(bucket).unwrap_or(u16::MAX), cpu.buckets[bucket]);
-    }
+    stats.took.add_cpu(&cpu.took);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use probe_common::hist::{Durations, bucket_of};
 
     /// What both sides counted stands in one sum; nothing that never happened stands there.
     #[test]
@@ -89,27 +70,17 @@ mod tests {
         let mut counted = Counted::default();
         counted.add(Class::Checkpoint, Op::Write, Some(1000), 10);
         counted.add(Class::Checkpoint, Op::Write, None, -28);
-        let mut cpu = FileOpStats {
-            calls: 2,
-            errors: 0,
-            bytes: 5,
-            timed: 2,
-            sum_ns: 60,
-            min_ns: 20,
-            max_ns: 40,
-            reserved: 0,
-            buckets: [0; N_BUCKETS],
-        };
-        cpu.buckets[bucket_of(20)] = 1;
-        cpu.buckets[bucket_of(40)] = 1;
-        let none = FileOpStats { calls: 0, bytes: 0, timed: 0, sum_ns: 0, buckets: [0; N_BUCKETS], ..cpu };
+        let none = FileOpStats { calls: 0, errors: 0, bytes: 0, took: Durations::NONE };
+        let mut cpu = FileOpStats { calls: 2, bytes: 5, ..none };
+        cpu.took.record(20, bucket_of(20));
+        cpu.took.record(40, bucket_of(40));
         let write = file_op_index(Class::Checkpoint as u32, Op::Write as u32);
         let all = summarize::<()>(&counted, |index| Ok(vec![none, if index == write { cpu } else { none }]))
             .unwrap();
         assert_eq!(all.len(), 1);
         let sum = &all[0];
         assert_eq!((sum.class.as_str(), sum.op.as_str()), ("checkpoint", "write"));
-        assert_eq!((sum.calls, sum.errors, sum.bytes, sum.sum_ns), (4, 1, 15, 1060));
-        assert_eq!((sum.min_ns, sum.max_ns, sum.buckets.len()), (20, 1000, 3));
+        assert_eq!((sum.calls, sum.errors, sum.bytes, sum.took.sum_ns), (4, 1, 15, 1060));
+        assert_eq!((sum.took.min_ns, sum.took.max_ns, sum.took.buckets.len()), (20, 1000, 3));
     }
 }

@@ -2,7 +2,7 @@
 
 use probe_common::socket::{Mode, Op, OpStats, Role, op_index};
 
-use crate::event::SyscallStats;
+use crate::event::{SyscallStats, Took};
 
 /// Sums per-CPU statistics; `read` yields those of one index, one per CPU. Kinds of calls that never
 /// happened are left out.
@@ -23,11 +23,10 @@ pub fn summarize<E>(mut read: impl FnMut(u32) -> Result<Vec<OpStats>, E>) -> Res
 }
 
 fn sum(op: Op, role: Role, mode: Mode, cpus: &[OpStats]) -> SyscallStats {
-    let timed = || cpus.iter().filter(|cpu| cpu.timed > 0);
-    let buckets = (0..probe_common::hist::N_BUCKETS).filter_map(|bucket| {
-        let calls: u64 = cpus.iter().map(|cpu| cpu.buckets[bucket]).sum();
-        (calls > 0).then_some((u16::try_from(bucket).ok()?, calls))
-    });
+    let mut took = Took::default();
+    for cpu in cpus {
+        took.add_cpu(&cpu.took);
+    }
     SyscallStats {
         op: match op {
             Op::Accept => "accept",
@@ -49,9 +48,6 @@ fn sum(op: Op, role: Role, mode: Mode, cpus: &[OpStats]) -> SyscallStats {
         would_block: cpus.iter().map(|cpu| cpu.would_block).sum(),
         errors: cpus.iter().map(|cpu| cpu.errors).sum(),
         bytes: cpus.iter().map(|cpu| cpu.bytes).sum(),
-        sum_ns: cpus.iter().map(|cpu| cpu.sum_ns).sum(),
-        min_ns: timed().map(|cpu| cpu.min_ns).min().unwrap_or(0),
-        max_ns: timed().map(|cpu| cpu.max_ns).max().unwrap_or(0),
-        buckets: buckets.collect(),
+        took,
     }
 }
