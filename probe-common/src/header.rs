@@ -76,4 +76,10 @@ kinds! {
     Marker = 44,
     /// [`crate::socket::PeerRaw`]: where a connection leads
     Peer = 13,
+    /// [`crate::sqlite::LockRaw`]
+    SqliteLock = 80,
+    /// [`crate::sqlite::SleepRaw`]
+    SqliteSleep = 81,
+    /// [`crate::sqlite::FileRaw`]
+    SqliteFile = 82,
 }

@@ -15,7 +15,7 @@ macro_rules! offsets {
             /// What stands in the object until user space has written the real ones.
             pub const NONE: Self = Self { $($field: 0),+ };
 
-            /// Field by field: struct and member path in BTF, and the setter.
+            /// Field by field: struct and member path in BTF (`a.b`; `a|b` where kernels differ), and the setter.
             pub const FIELDS: &[(&str, &str, fn(&mut Self, u32))] = &[
                 $(($structure, $path, |offsets, value| offsets.$field = value)),+
             ];
@@ -73,6 +73,11 @@ offsets! {
     sb_dev: "super_block"."s_dev",
     task_fs: "task_struct"."fs",
     fs_pwd: "fs_struct"."pwd",
+    lock_file: "file_lock"."c.flc_file|fl_file",
+    lock_start: "file_lock"."fl_start",
+    lock_end: "file_lock"."fl_end",
+    // Until 6.8 members of its own.
+    lock_type: "file_lock"."c.flc_type|fl_type",
 }
 
 // SAFETY: `repr(C)`, only `u32` fields: no padding, every bit pattern is a value.

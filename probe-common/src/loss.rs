@@ -39,6 +39,8 @@ causes! {
     IovecsUnread => "iovecs_unread",
     /// A call that moves several messages at once (sendmmsg, recvmmsg) on a connection that is followed.
     ManyMessages => "many_messages",
+    /// The table of database files was full: locks of a file are not followed.
+    SqliteTableFull => "sqlite_file_table_full",
 }
 
 /// Number of counters.

@@ -13,6 +13,8 @@ impl Rooms {
     pub const SOCKET: Self = Self(1);
     /// GPUs; has no kernel half.
     pub const GPU: Self = Self(1 << 7);
+    /// Locks of SQLite databases.
+    pub const SQLITE: Self = Self(1 << 8);
     /// Plain text of TLS libraries.
     pub const TLS: Self = Self(1 << 10);
     /// Regular files, and what their names say of stages.

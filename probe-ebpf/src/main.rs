@@ -5,6 +5,7 @@
 //! | `process` | `sched_process_fork`, `sched_process_exec`, `sched_process_exit` |
 //! | `shared/fdio` | `sys_enter`, `sys_exit`: tells socket calls from the rest and hands them to the rooms |
 //! | `file_io` | none: `fdio` hands it the calls on regular files |
+//! | `sqlite` | `posix_lock_inode` |
 //! | `socket` | `inet_sock_set_state`, `tcp_probe`, `tcp_rcv_space_adjust` |
 //! | `tls` | functions of TLS libraries |
 //!
@@ -29,6 +30,8 @@ mod process;
 mod shared;
 #[cfg(target_arch = "bpf")]
 mod socket;
+#[cfg(target_arch = "bpf")]
+mod sqlite;
 #[cfg(target_arch = "bpf")]
 mod tls;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::aggregate::{Phases, Progress};
+use crate::correlate::lock::{LockBoard, LockFinding};
 use crate::correlate::stage::StageTracker;
 use crate::correlate::{Correlator, Finding};
 use crate::event::{Event, Load, Summary};
@@ -19,10 +20,12 @@ pub struct Analysis {
     profile: Arc<Profile>,
     correlator: Correlator,
     stages: StageTracker,
+    locks: LockBoard,
     phases: Phases,
     loads: Vec<Load>,
     /// Between correlation and aggregation; kept for its memory.
     findings: Vec<Finding>,
+    lock_findings: Vec<LockFinding>,
 }
 
 impl Analysis {
@@ -31,10 +34,12 @@ impl Analysis {
         Self {
             correlator: Correlator::default(),
             stages: StageTracker::new(Arc::clone(&profile)),
+            locks: LockBoard::default(),
             phases: Phases::new(Arc::clone(&profile)),
             loads: Vec::new(),
             profile,
             findings: Vec::new(),
+            lock_findings: Vec::new(),
         }
     }
 
@@ -47,6 +52,7 @@ impl Analysis {
         }
         self.correlator.event(event, &mut self.findings);
         self.stages.event(event, &mut self.findings);
+        self.locks.event(event, &mut self.lock_findings);
         self.aggregate_findings(event.ts_ns());
     }
 
@@ -64,6 +70,7 @@ impl Analysis {
     pub fn finish_with_numbers(mut self, summary: &Summary) -> (Report, Numbers) {
         self.correlator.finish(summary.end_ns, &mut self.findings);
         self.stages.finish(&mut self.findings);
+        self.locks.finish(summary.end_ns, &mut self.lock_findings);
         self.aggregate_findings(summary.end_ns);
         self.phases.finish();
         let report = report::build(summary, &self.profile, &self.phases, &self.loads);
@@ -71,7 +78,8 @@ impl Analysis {
     }
 
     fn aggregate_findings(&mut self, ts_ns: u64) {
-        for finding in self.findings.drain(..) {
+        let locks = self.lock_findings.drain(..).map(Finding::Lock);
+        for finding in self.findings.drain(..).chain(locks) {
             self.phases.add(&finding, finding.ts_ns().unwrap_or(ts_ns));
         }
     }

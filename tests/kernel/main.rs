@@ -9,6 +9,7 @@ mod harness;
 mod http;
 mod process;
 mod socket;
+mod sqlite;
 mod tls;
 mod watch;
 mod websocket;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
     tls::add_to(&mut suite);
     file_io::add_to(&mut suite);
     websocket::add_to(&mut suite);
+    sqlite::add_to(&mut suite);
     engine::add_to(&mut suite);
     gpu::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()

@@ -2,7 +2,7 @@
 //! share a line with probe.
 //!
 //! In reading order: [`server`], [`plain`] and [`client`] make traffic (with [`http`] to tell where a response ends,
-//! and [`load`] for much of it), [`probe`] runs the program and reads its report (through [`report`]),
+//! and [`load`] for much of it; [`locks`] for databases), [`probe`] runs the program and reads its report (through [`report`]),
 //! [`capture`] (with [`wire`]), [`strace`] and [`host`] say what really happened, [`stats`] compares, [`skip`] decides
 //! which trials can run here.
 
@@ -13,6 +13,7 @@ pub mod fake_gpu;
 pub mod host;
 pub mod http;
 pub mod load;
+pub mod locks;
 pub mod plain;
 pub mod probe;
 pub mod report;

@@ -24,7 +24,7 @@ use crate::{
         rooms::is_on,
         rungs::is_missing,
     },
-    socket,
+    socket, sqlite,
 };
 
 /// A call of a traced thread at its return.
@@ -100,7 +100,14 @@ enum Moves {
 /// Whether any room that is on wants this call.
 #[inline(always)]
 fn is_watched(number: u64) -> bool {
-    is_on(Rooms::SOCKET) && is_socket_call(number) || is_on(Rooms::FILE_IO) && file_io::is_file_call(number)
+    is_on(Rooms::SOCKET) && is_socket_call(number)
+        || is_on(Rooms::FILE_IO) && file_io::is_file_call(number)
+        || is_on(Rooms::SQLITE) && is_sleep(number)
+}
+
+#[inline(always)]
+fn is_sleep(number: u64) -> bool {
+    matches!(number, nr::NANOSLEEP | nr::CLOCK_NANOSLEEP)
 }
 
 #[inline(always)]
@@ -192,6 +199,9 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
         // SAFETY: a helper without arguments.
         ts_ns: unsafe { bpf_ktime_get_ns() },
     };
+    if is_sleep(number_now) {
+        return if is_on(Rooms::SQLITE) { sqlite::sleep(ctx, &call, number_now, &arg) } else { None };
+    }
     if is_on(Rooms::SOCKET) && is_socket_call(number_now) {
         let is_done = socket_call(ctx, &call, number_now, &arg);
         if is_done {

@@ -258,3 +258,26 @@ pub(crate) fn segment(skb: u64) -> Option<Segment> {
 pub(crate) fn task_ids(task: u64) -> Option<(u32, u32)> {
     Some((read(task + offset!(task_pid))?, read(task + offset!(task_tgid))?))
 }
+
+/// A byte-range lock that somebody asks for.
+pub(crate) struct FileLock {
+    /// Address of the `struct file`.
+    pub(crate) file: u64,
+    /// First byte.
+    pub(crate) start: u64,
+    /// Last byte.
+    pub(crate) end: u64,
+    /// `F_RDLCK`, `F_WRLCK`, `F_UNLCK`.
+    pub(crate) kind: u8,
+}
+
+/// What a `struct file_lock` says.
+#[inline(always)]
+pub(crate) fn file_lock(lock: u64) -> Option<FileLock> {
+    Some(FileLock {
+        file: read(lock + offset!(lock_file))?,
+        start: read(lock + offset!(lock_start))?,
+        end: read(lock + offset!(lock_end))?,
+        kind: read(lock + offset!(lock_type))?,
+    })
+}

@@ -40,6 +40,20 @@ pub(crate) fn args(pt_regs: u64) -> Option<Args> {
     Some(Args { nr: w.orig_ax, arg: [w.di, w.si, w.dx, w.r10, w.r8] })
 }
 
+/// Offset of `sp` in the same struct.
+#[cfg(bpf_target_arch = "x86_64")]
+const SP_OFFSET: u64 = 152;
+/// Behind the 31 registers of the same struct.
+#[cfg(bpf_target_arch = "aarch64")]
+const SP_OFFSET: u64 = 31 * 8;
+
+/// The application's stack pointer at a system call.
+#[inline(always)]
+pub(crate) fn user_stack(pt_regs: u64) -> Option<u64> {
+    // SAFETY: the helper checks the address and fails instead of faulting.
+    unsafe { bpf_probe_read_kernel((pt_regs + SP_OFFSET) as *const u64) }.ok()
+}
+
 /// System-call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 #[cfg(bpf_target_arch = "x86_64")]
 pub(crate) mod nr {
@@ -52,6 +66,7 @@ pub(crate) mod nr {
     pub(crate) const PWRITE64: u64 = 18;
     pub(crate) const READV: u64 = 19;
     pub(crate) const WRITEV: u64 = 20;
+    pub(crate) const NANOSLEEP: u64 = 35;
     pub(crate) const SENDFILE: u64 = 40;
     pub(crate) const ACCEPT: u64 = 43;
     pub(crate) const SENDTO: u64 = 44;
@@ -66,6 +81,7 @@ pub(crate) mod nr {
     pub(crate) const CREAT: u64 = 85;
     pub(crate) const LINK: u64 = 86;
     pub(crate) const UNLINK: u64 = 87;
+    pub(crate) const CLOCK_NANOSLEEP: u64 = 230;
     pub(crate) const OPENAT: u64 = 257;
     pub(crate) const UNLINKAT: u64 = 263;
     pub(crate) const RENAMEAT: u64 = 264;
@@ -132,6 +148,8 @@ pub(crate) mod nr {
     pub(crate) const FSYNC: u64 = 82;
     pub(crate) const FDATASYNC: u64 = 83;
     pub(crate) const SYNC_FILE_RANGE: u64 = 84;
+    pub(crate) const NANOSLEEP: u64 = 101;
+    pub(crate) const CLOCK_NANOSLEEP: u64 = 115;
     pub(crate) const ACCEPT: u64 = 202;
     pub(crate) const SENDTO: u64 = 206;
     pub(crate) const RECVFROM: u64 = 207;

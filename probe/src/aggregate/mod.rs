@@ -2,6 +2,7 @@
 //!
 //! Nothing is judged here. Bounded in memory by the number of endpoints, whatever the length of the run.
 
+mod database;
 mod durations;
 mod endpoint;
 mod evidence;
@@ -17,6 +18,7 @@ mod websocket;
 
 use std::collections::BTreeMap;
 
+pub use database::{DatabaseStats, Databases, HoldStats, WaitStats};
 pub use durations::{Durations, Resolution};
 pub use endpoint::{MAX_FOLDED, OTHER};
 pub use evidence::{Evidence, Subject};
@@ -52,6 +54,8 @@ pub struct Aggregate {
     gpus: Gpus,
     /// Of all together, then of the first endpoints; none where no plots are made of it.
     series: Option<Vec<Series>>,
+    /// What was seen of SQLite databases.
+    pub databases: Databases,
 }
 
 /// Endpoints whose numbers over time are kept; a window takes up to a KiB, and there are 120 of each.
@@ -72,13 +76,14 @@ impl Aggregate {
             recent: RecentRate::default(),
             gpus: Gpus::new(),
             series: None,
+            databases: Databases::default(),
         }
     }
 
     /// As [`Self::new`], for a part of a run that follows what `before` has counted: GPUs are the same ones, and their
-    /// counters go on.
+    /// counters go on. Databases keep their numbers.
     pub fn after(profile: &Profile, before: &Self) -> Self {
-        Self { gpus: before.gpus.after(), ..Self::new(profile) }
+        Self { gpus: before.gpus.after(), databases: before.databases.fresh(), ..Self::new(profile) }
     }
 
     /// Keeps numbers over time too.
@@ -106,6 +111,7 @@ impl Aggregate {
                 let index = self.table.index_of("GET", path);
                 self.websockets.entry(index).or_default().add(seen);
             }
+            Finding::Lock(finding) => self.databases.add(finding),
             Finding::Delivery { method, path, delivery_ns } => {
                 self.endpoint(method, path).delivery.record(*delivery_ns);
                 self.overall.delivery.record(*delivery_ns);

@@ -96,7 +96,8 @@ impl Phases {
         // A GPU is looked at all the time: that alone makes no phase.
         self.is_touched |= !matches!(finding, Finding::Gpu(_));
         self.whole.add(finding);
-        if let Finding::Stages { .. } = finding {
+        let is_identity = matches!(finding, Finding::Lock(lock) if lock.is_identity());
+        if is_identity || matches!(finding, Finding::Stages { .. }) {
             // About all of them.
             self.parts.iter_mut().for_each(|part| part.numbers.add(finding));
             return;

@@ -1,6 +1,7 @@
 //! From events to what they mean: pure, no I/O, no clocks of its own.
 
 mod gpu;
+pub mod lock;
 mod request;
 pub mod stage;
 mod websocket;
@@ -87,6 +88,8 @@ pub enum Finding {
     },
     /// Something happened on a WebSocket of this path.
     WebSocket(std::sync::Arc<str>, Seen),
+    /// Something about the locks of a SQLite database.
+    Lock(lock::LockFinding),
     /// A response reached its peer.
     Delivery {
         /// Method of the request that it answered.

@@ -20,7 +20,10 @@ pub(super) fn offsets(btf_file: &Path) -> Result<KernOffsets> {
     })?;
     let mut offsets = KernOffsets::default();
     for (structure, member, set) in KernOffsets::FIELDS {
-        let bits = member_bits(&btf, structure, member)?
+        let bits = member
+            .split('|')
+            .find_map(|path| member_bits(&btf, structure, path).transpose())
+            .transpose()?
             .with_context(|| format!("failed to find `{structure}.{member}` in this kernel's types"))?;
         if bits % 8 != 0 {
             bail!("failed to use `{structure}.{member}`: it is a bit field in this kernel");
@@ -52,10 +55,15 @@ fn member_bits(btf: &Btf, structure: &str, member: &str) -> Result<Option<u32>> 
 
 /// Searches a struct and the anonymous structs and unions inside it.
 fn find(btf: &Btf, structure: &Struct, wanted: &str, nesting: u32) -> Option<u32> {
+    let (first, rest) = wanted.split_once('.').map_or((wanted, None), |(first, rest)| (first, Some(rest)));
     for member in &structure.members {
         let name = btf.resolve_name(member).unwrap_or_default();
-        if name == wanted {
-            return Some(member.bit_offset());
+        if name == first {
+            let Some(rest) = rest else { return Some(member.bit_offset()) };
+            let Ok(Type::Struct(inner) | Type::Union(inner)) = btf.resolve_chained_type(member) else {
+                return None;
+            };
+            return Some(member.bit_offset() + find(btf, &inner, rest, nesting)?);
         }
         if name.is_empty()
             && nesting > 0

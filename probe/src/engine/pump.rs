@@ -15,12 +15,12 @@ use super::{
 use crate::{
     aggregate::Progress,
     analysis::Analysis,
-    event::{Event, Exit, FileStats, Gpu, Summary},
+    event::{Event, Exec, Exit, FileStats, Gpu, Summary},
     probes::{
         bytes::Direction,
         file_io, gpu, process,
         socket::{self, SocketEvent},
-        tls,
+        sqlite, tls,
         wire::{DecodeError, header_of, kind_of},
     },
     profile::Profile,
@@ -37,6 +37,7 @@ pub(super) struct Pump {
     gpu: Option<gpu::Sampler>,
     gpu_ended: Option<gpu::Ended>,
     owners: gpu::Owners,
+    sqlite: sqlite::Decoder,
     analysis: Analysis,
     recorder: Option<record::Writer>,
     /// Between decoding and analysis; kept for its memory.
@@ -56,6 +57,7 @@ impl Pump {
         Self {
             streams: Streams::default(),
             is_unix_untold: lower.iter().any(|lower| lower.rung.program == "socket_ready"),
+            sqlite: sqlite::Decoder::default(),
             files: file_io::Files::new(Arc::clone(&profile)),
             file_maps,
             gpu,
@@ -87,6 +89,7 @@ impl Pump {
             gpu.drain(&mut self.events);
             self.claim(tree);
         }
+        self.sqlite.drained(&mut self.events);
         self.hand_on();
     }
 
@@ -166,12 +169,17 @@ impl Pump {
     fn decode(&mut self, record: &[u8]) -> Result<(), DecodeError> {
         let kind = kind_of(record)?;
         if let Some(event) = process::decode(kind, record)? {
+            if let Event::Exec(Exec { pid, .. }) | Event::Exit(Exit { pid, .. }) = event {
+                self.sqlite.forget(pid);
+            }
             if let Event::Exit(Exit { pid, ts_ns }) = event {
                 self.files.ended(pid, ts_ns, &self.file_maps, &mut self.events);
             }
             self.events.push(event);
         } else if let Some(event) = file_io::decode(kind, record)? {
             self.files.event(event, &mut self.file_maps, &mut self.events);
+        } else if self.sqlite.decode(kind, record, &mut self.events)? {
+            // All there is to it is in the events.
         } else if let Some(event) = socket::decode(kind, record)? {
             match event {
                 SocketEvent::Bytes(mut bytes) => {

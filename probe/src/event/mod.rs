@@ -9,6 +9,7 @@ mod gpu;
 mod http;
 mod phase;
 mod process;
+mod sqlite;
 mod summary;
 mod took;
 mod websocket;
@@ -22,6 +23,7 @@ pub use gpu::{
 pub use http::{Accepted, Closed, Ending, Listen, Request, Response};
 pub use phase::{Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
+pub use sqlite::{FileId, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep};
 pub use summary::{BlindSpot, DiskStats, EndedBy, FileStats, Listener, Summary, SyscallStats};
 pub use took::Took;
 pub use websocket::{CloseFrame, Message, MessageAcked, Pong};
@@ -73,6 +75,8 @@ pub enum Event {
     Marker(Marker),
     /// The state of a GPU was read.
     Gpu(Gpu),
+    /// Something happened to a SQLite database.
+    Sqlite(Sqlite),
 }
 
 impl Event {
@@ -99,6 +103,7 @@ impl Event {
             Self::SlowCall(call) => call.ts_ns,
             Self::Marker(marker) => marker.ts_ns,
             Self::Gpu(gpu) => gpu.ts_ns(),
+            Self::Sqlite(sqlite) => sqlite.ts_ns(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One room per probe: what it hooks, what it costs, and how its records become events.
 //!
 //! `process` and `socket` have a kernel half of the same name; `http` is fed with the bytes that `socket`
-//! hands up, `gpu` asks a driver. Rooms never import each other.
+//! hands up, `gpu` asks a driver; the others have both halves. Rooms never import each other.
 
 pub mod bytes;
 pub mod file_io;
@@ -11,6 +11,7 @@ pub mod path;
 pub mod process;
 pub mod rungs;
 pub mod socket;
+pub mod sqlite;
 pub mod tls;
 pub mod websocket;
 pub mod wire;
@@ -71,6 +72,7 @@ pub const PROBES: &[&Spec] = &[
     &http::SPEC,
     &websocket::SPEC,
     &file_io::SPEC,
+    &sqlite::SPEC,
     &gpu::SPEC,
 ];
 
@@ -155,15 +157,15 @@ mod tests {
     use probe_common::header::Kind;
     use proptest::prelude::*;
 
-    use super::{PROBES, every_room, file_io, hooks, process, selection, socket, wire};
+    use super::{PROBES, every_room, file_io, hooks, process, selection, socket, sqlite, wire};
 
     proptest! {
         /// Any bytes at all from the ring decode to something or to an error, never to a panic.
         #[test]
-        fn records_never_panic(kind in 0u32..50, mut record in prop::collection::vec(any::<u8>(), 0..3000)) {
+        fn records_never_panic(kind in 0..Kind::ALL.len(), mut record in prop::collection::vec(any::<u8>(), 0..3000)) {
             // Most random kinds are unknown: make them known ones.
             if let Some(bytes) = record.get_mut(16..20) {
-                bytes.copy_from_slice(&kind.to_ne_bytes());
+                bytes.copy_from_slice(&(Kind::ALL[kind] as u32).to_ne_bytes());
             }
             let Ok(kind) = wire::kind_of(&record) else { return Ok(()) };
             let _ = process::decode(kind, &record);
@@ -171,6 +173,7 @@ mod tests {
                 prop_assert!((plain.head.len() + plain.tail.len()) as u64 <= plain.bytes);
             }
             let _ = file_io::decode(kind, &record);
+            let _ = sqlite::Decoder::default().decode(kind, &record, &mut Vec::new());
             if let Ok(Some(socket::SocketEvent::Bytes(bytes))) = socket::decode(kind, &record) {
                 prop_assert!(bytes.head.len() + bytes.tail.len() <= record.len());
             }
@@ -188,12 +191,15 @@ mod tests {
             let socket = socket::decode(*kind, &record).unwrap().is_some();
             let tls = super::tls::decode(*kind, &record).unwrap().is_some();
             let file = file_io::decode(*kind, &record).unwrap().is_some();
-            assert_eq!([process, socket, tls, file].iter().filter(|it| **it).count(), 1, "{kind:?}");
+            let mut decoder = sqlite::Decoder::default();
+            let sqlite = decoder.decode(*kind, &record, &mut Vec::new()).unwrap();
+            assert_eq!([process, socket, tls, file, sqlite].iter().filter(|it| **it).count(), 1, "{kind:?}");
             let cut = &record[..24];
             let decoded = process::decode(*kind, cut).is_ok_and(|event| event.is_some())
                 || socket::decode(*kind, cut).is_ok_and(|event| event.is_some())
                 || super::tls::decode(*kind, cut).is_ok_and(|event| event.is_some())
-                || file_io::decode(*kind, cut).is_ok_and(|event| event.is_some());
+                || file_io::decode(*kind, cut).is_ok_and(|event| event.is_some())
+                || decoder.decode(*kind, cut, &mut Vec::new()).is_ok_and(|is_its| is_its);
             // The end of a process is its header alone.
             assert_eq!(decoded, *kind == Kind::Exit, "{kind:?}");
         }

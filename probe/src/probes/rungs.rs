@@ -54,6 +54,12 @@ pub const FALLBACKS: &[Fallback] = &[
         unseen: "receive-queue wait on Unix-domain sockets",
         missing: Missing::NOTHING,
     },
+    Fallback {
+        program: "sqlite_lock",
+        instead: "waits are known from SQLite's sleeps alone",
+        unseen: "which lock of which database was waited for, who held it, write transactions",
+        missing: Missing::NOTHING,
+    },
 ];
 
 /// The rung below a program, if there is one.

@@ -6,7 +6,7 @@ use super::model::{
     Accept, Breakdown, Distribution, Endpoint, GpuLooks, Health, Listener, Phase, PhaseLoad, ProfileId,
     Report, Run, SCHEMA, Syscall, Target, WebSocket,
 };
-use super::{build_gpu, outgoing, series, stage, warnings};
+use super::{build_gpu, databases, outgoing, series, stage, warnings};
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
 use crate::event::{EndedBy, Load, LoadOutcome, Summary};
 use crate::profile::Profile;
@@ -92,6 +92,10 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         series: series::of(summary, whole),
         websockets: spans.iter().flat_map(websockets).collect(),
         syscalls: syscalls(summary),
+        sqlite: spans
+            .iter()
+            .flat_map(|span| databases::section(&span.numbers.databases, &span.phase.name))
+            .collect(),
         pipeline: spans
             .iter()
             .filter_map(|span| {

@@ -4,6 +4,7 @@
 
 mod build;
 mod build_gpu;
+mod databases;
 mod distribution;
 mod github;
 mod grid;

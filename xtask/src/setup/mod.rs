@@ -37,11 +37,12 @@ pub(crate) struct Ready {
 }
 
 /// Programs that the tests call, with the packages that hold them.
-const TEST_PROGRAMS: [(&str, &str); 7] = [
+const TEST_PROGRAMS: [(&str, &str); 8] = [
     ("chromium-headless-shell", "chromium-headless-shell"),
     ("nginx", "nginx-light"),
     ("ip", "iproute2"),
     ("openssl", "openssl"),
+    ("sqlite3", "sqlite3"),
     ("strace", "strace"),
     ("tcpdump", "tcpdump"),
     ("wrk", "wrk"),

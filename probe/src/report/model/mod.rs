@@ -10,6 +10,7 @@ mod http;
 mod outgoing;
 mod run;
 mod series;
+mod sqlite;
 mod stage;
 mod websocket;
 
@@ -23,6 +24,7 @@ pub use outgoing::Outgoing;
 pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
 pub use series::{Point, Series};
 pub use websocket::WebSocket;
+pub use sqlite::{Checkpoints, Database, Holder, LockWaits};
 
 pub use stage::{Checkpoint, Disk, FileCalls, Pipeline, Shares, Stage, Stuck};
 
@@ -62,6 +64,9 @@ pub struct Report {
     pub websockets: Vec<WebSocket>,
     /// Socket calls of the target.
     pub syscalls: Vec<Syscall>,
+    /// SQLite databases that the target used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sqlite: Vec<Database>,
     /// All documents together, by phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pipeline: Vec<Pipeline>,

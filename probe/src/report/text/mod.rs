@@ -7,6 +7,7 @@ pub(super) mod format;
 mod gpu;
 mod outgoing;
 mod section;
+mod sqlite;
 mod stage;
 mod websocket;
 
@@ -44,6 +45,7 @@ impl Renderer for Text {
             websocket::websockets(report),
             section::listeners(report),
             section::syscalls(report),
+            sqlite::databases(report),
             stage::files(report),
             stage::disks(report),
             gpu::gpus(report),

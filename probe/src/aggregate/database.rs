@@ -1,0 +1,222 @@
+//! The numbers of each SQLite database: waits for its locks, how long they were held and by whom, transactions.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+
+use super::{Durations, Resolution};
+use crate::correlate::lock::{Blocker, DatabaseId, LockFinding, LockName, LockWait, Owner, Scope, WaitEnd};
+
+/// Databases that are counted; all others are counted together in the last one.
+const MAX_DATABASES: usize = 64;
+/// Holders of one database that are counted one by one.
+const MAX_HOLDERS: usize = 128;
+/// Names of threads that are remembered.
+const MAX_NAMES: usize = 1 << 14;
+/// Name of the database that stands for all beyond the bound.
+const OTHERS: &str = "(others)";
+
+/// All databases.
+#[derive(Clone, Debug, Default)]
+pub struct Databases {
+    all: Vec<DatabaseStats>,
+    names: FxHashMap<u32, String>,
+}
+
+/// The numbers of one database.
+#[derive(Clone, Debug)]
+pub struct DatabaseStats {
+    /// Its path.
+    pub path: String,
+    /// It was used in WAL mode.
+    pub is_wal: bool,
+    /// Another file took its name during the run.
+    pub is_replaced: bool,
+    /// Write transactions that came to their end.
+    pub transactions: u64,
+    /// Of these, with at least one wait for a lock.
+    pub waited: u64,
+    /// Waits for the writer's lock that ended without it: transactions that did not begin.
+    pub writes_given_up: u64,
+    /// Waits that ended: they got the lock or gave up.
+    pub waits: Durations,
+    /// Waits that the end of the run or of the thread cut short, nanoseconds each.
+    pub unfinished: Durations,
+    /// Of all waits: slept although the lock was free.
+    pub overshoot: Durations,
+    /// Sleeps.
+    pub attempts: u64,
+    /// Waits that ended in `SQLITE_BUSY`.
+    pub gave_up: u64,
+    /// Waits by lock, within a process or between processes.
+    pub by_lock: BTreeMap<(LockName, Scope), WaitStats>,
+    /// Holds by holder and lock; all holders beyond the bound are process 0.
+    pub holders: BTreeMap<(Owner, LockName), HoldStats>,
+    /// Checkpoints of the WAL by the tree's threads.
+    pub checkpoints: Durations,
+}
+
+/// Waits for one lock.
+#[derive(Clone, Debug)]
+pub struct WaitStats {
+    /// All of them.
+    pub waits: Durations,
+}
+
+/// One lock in the hands of one thread.
+#[derive(Clone, Debug)]
+pub struct HoldStats {
+    /// Name of the thread, where it is known.
+    pub comm: Option<String>,
+    /// The process belongs to the traced tree.
+    pub traced: bool,
+    /// Times that it was held.
+    pub holds: u64,
+    /// Those of which begin and end were seen.
+    pub held: Durations,
+    /// How long others waited for it, all in all, nanoseconds.
+    pub blocked_ns: u64,
+}
+
+impl Databases {
+    /// Counts one finding.
+    pub fn add(&mut self, finding: &LockFinding) {
+        match finding {
+            LockFinding::Database { path } => self.database(path.clone()),
+            LockFinding::Wal { database } => self.with(*database, |stats| stats.is_wal = true),
+            LockFinding::Name { tid, comm } => {
+                if self.names.len() >= MAX_NAMES && !self.names.contains_key(tid) {
+                    self.names.clear();
+                }
+                self.names.insert(*tid, comm.clone());
+            }
+            LockFinding::Wait(wait) => self.wait(wait),
+            LockFinding::Hold { database, lock, owner, traced, held_ns } => {
+                let comm = self.names.get(&owner.tid).cloned();
+                self.with(*database, |stats| {
+                    let holder = stats.holder(*owner, *lock);
+                    holder.holds += 1;
+                    holder.traced = *traced;
+                    holder.comm = comm.or_else(|| holder.comm.take());
+                    if let Some(ns) = held_ns {
+                        holder.held.record(*ns);
+                    }
+                });
+            }
+            LockFinding::Transaction { database, waited_ns } => self.with(*database, |stats| {
+                stats.transactions += 1;
+                stats.waited += u64::from(*waited_ns > 0);
+            }),
+            LockFinding::Checkpoint { database, took_ns, .. } => {
+                self.with(*database, |stats| stats.checkpoints.record(*took_ns));
+            }
+        }
+    }
+
+    /// Every database on which a lock was seen, in the order in which they were.
+    pub fn all(&self) -> &[DatabaseStats] {
+        &self.all
+    }
+
+    /// The same databases, of which nothing is counted yet.
+    pub(super) fn fresh(&self) -> Self {
+        let all = self.all.iter().map(|known| DatabaseStats {
+            is_wal: known.is_wal,
+            is_replaced: known.is_replaced,
+            ..DatabaseStats::new(known.path.clone())
+        });
+        Self { all: all.collect(), names: self.names.clone() }
+    }
+
+    fn database(&mut self, path: String) {
+        if self.all.len() >= MAX_DATABASES {
+            return;
+        }
+        let is_last = self.all.len() + 1 == MAX_DATABASES;
+        let path = if is_last { OTHERS.to_owned() } else { path };
+        for older in self.all.iter_mut().filter(|older| older.path == path) {
+            older.is_replaced = true;
+        }
+        self.all.push(DatabaseStats::new(path));
+    }
+
+    fn with(&mut self, database: DatabaseId, change: impl FnOnce(&mut DatabaseStats)) {
+        let last = self.all.len().saturating_sub(1);
+        if let Some(stats) = self.all.get_mut(database.min(last)) {
+            change(stats);
+        }
+    }
+
+    fn wait(&mut self, wait: &LockWait) {
+        let comm = |blocker: &Blocker| self.names.get(&blocker.owner.tid).cloned();
+        let names: Vec<Option<String>> = wait.blockers.iter().map(comm).collect();
+        self.with(wait.database, |stats| {
+            stats.attempts += wait.attempts;
+            if wait.end == WaitEnd::Open {
+                stats.unfinished.record(wait.span.ns());
+            } else {
+                stats.waits.record(wait.span.ns());
+                let of_lock = stats.by_lock.entry((wait.lock, wait.scope));
+                let new = || WaitStats { waits: Durations::new(Resolution::Coarse) };
+                of_lock.or_insert_with(new).waits.record(wait.span.ns());
+            }
+            if wait.end == WaitEnd::GaveUp {
+                stats.gave_up += 1;
+                stats.writes_given_up += u64::from(wait.lock.is_for_writing());
+            }
+            if let Some(ns) = wait.overshoot_ns {
+                stats.overshoot.record(ns);
+            }
+            for (blocker, comm) in wait.blockers.iter().zip(names) {
+                let holder = stats.holder(blocker.owner, blocker.lock);
+                holder.traced = blocker.traced;
+                holder.blocked_ns = holder.blocked_ns.saturating_add(blocker.blocked_ns);
+                holder.comm = comm.or_else(|| holder.comm.take());
+            }
+        });
+    }
+}
+
+impl DatabaseStats {
+    const fn new(path: String) -> Self {
+        Self {
+            path,
+            is_wal: false,
+            is_replaced: false,
+            transactions: 0,
+            waited: 0,
+            writes_given_up: 0,
+            waits: Durations::new(Resolution::Fine),
+            unfinished: Durations::new(Resolution::Coarse),
+            overshoot: Durations::new(Resolution::Coarse),
+            attempts: 0,
+            gave_up: 0,
+            by_lock: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            checkpoints: Durations::new(Resolution::Coarse),
+        }
+    }
+
+    /// Something was counted.
+    pub fn is_used(&self) -> bool {
+        self.transactions + self.waits.count() + self.unfinished.count() > 0 || !self.holders.is_empty()
+    }
+
+    /// Write transactions that had to wait, those included that gave up, and all of them.
+    pub const fn contention(&self) -> (u64, u64) {
+        (self.waited + self.writes_given_up, self.transactions + self.writes_given_up)
+    }
+
+    fn holder(&mut self, owner: Owner, lock: LockName) -> &mut HoldStats {
+        let is_known = self.holders.contains_key(&(owner, lock));
+        let owner =
+            if is_known || self.holders.len() < MAX_HOLDERS { owner } else { Owner { pid: 0, tid: 0 } };
+        self.holders.entry((owner, lock)).or_insert_with(|| HoldStats {
+            comm: None,
+            traced: false,
+            holds: 0,
+            held: Durations::new(Resolution::Coarse),
+            blocked_ns: 0,
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! The report's section on SQLite databases.
+
+use super::model::{Checkpoints, Database, Distribution, Holder, LockWaits};
+use crate::aggregate::{DatabaseStats, Databases};
+use crate::correlate::lock::Scope;
+
+const NS_PER_S: f64 = 1e9;
+
+/// Every database, by name; those of one name in the order of time.
+pub(super) fn section(databases: &Databases, phase: &str) -> Vec<Database> {
+    let used = databases.all().iter().filter(|stats| stats.is_used());
+    let mut all: Vec<Database> = used.map(|stats| database(stats, phase)).collect();
+    all.sort_by(|a, b| a.database.cmp(&b.database));
+    all
+}
+
+fn database(stats: &DatabaseStats, phase: &str) -> Database {
+    let (waited, transactions) = stats.contention();
+    Database {
+        database: stats.path.clone(),
+        phase: phase.to_owned(),
+        journal_mode: if stats.is_wal { "wal" } else { "rollback" }.to_owned(),
+        replaced: stats.is_replaced,
+        transactions: stats.transactions,
+        lock_waits: stats.waits.count(),
+        contention_ratio: (transactions > 0).then(|| waited as f64 / transactions as f64),
+        wait_s: Distribution::from(&stats.waits),
+        overshoot_s: Distribution::from(&stats.overshoot),
+        attempts: stats.attempts,
+        gave_up: stats.gave_up,
+        unfinished_s: Distribution::from(&stats.unfinished),
+        by_lock: by_lock(stats),
+        holders: holders(stats),
+        wal_checkpoints: Checkpoints {
+            count: stats.checkpoints.count(),
+            duration_s: Distribution::from(&stats.checkpoints),
+        },
+    }
+}
+
+fn by_lock(stats: &DatabaseStats) -> Vec<LockWaits> {
+    let of_lock = stats.by_lock.iter().map(|((lock, scope), waits)| LockWaits {
+        lock: *lock,
+        scope: match scope {
+            Scope::Threads => "process",
+            Scope::Processes => "system",
+        }
+        .to_owned(),
+        waits: waits.waits.count(),
+        wait_s: Distribution::from(&waits.waits),
+    });
+    of_lock.collect()
+}
+
+fn holders(stats: &DatabaseStats) -> Vec<Holder> {
+    let mut holders: Vec<_> = stats.holders.iter().collect();
+    // By owner where they are equal: the same run gives the same report.
+    holders.sort_by_key(|(_, hold)| std::cmp::Reverse((hold.blocked_ns, hold.holds)));
+    let holders = holders.into_iter().map(|((owner, lock), hold)| Holder {
+        pid: owner.pid,
+        tid: owner.tid,
+        comm: hold.comm.clone(),
+        in_target: hold.traced,
+        lock: *lock,
+        holds: hold.holds,
+        hold_s: Distribution::from(&hold.held),
+        blocked_s: hold.blocked_ns as f64 / NS_PER_S,
+    });
+    holders.collect()
+}

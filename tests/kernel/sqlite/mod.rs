@@ -1,0 +1,32 @@
+//! Lock waits of SQLite against the waiting application's own clock, and holders that are known by construction.
+
+mod cases;
+mod contention;
+mod holders;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use probe_tests::{locks::Database, report::Report};
+
+use crate::Suite;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    contention::add_to(suite);
+    holders::add_to(suite);
+    cases::add_to(suite);
+}
+
+/// What the report says of a database; it must be there once.
+fn database(report: &Report, path: &Path) -> Result<Database> {
+    report.nothing_lost()?;
+    let all = databases(report)?;
+    let mut found: Vec<&Database> = all.iter().filter(|found| Path::new(&found.database) == path).collect();
+    ensure!(found.len() == 1, "`{}` stands {} times in {all:?}", path.display(), found.len());
+    found.pop().cloned().context("counted just now")
+}
+
+/// All that are in the report, none where there is no such section.
+fn databases(report: &Report) -> Result<Vec<Database>> {
+    if report.0.get("sqlite").is_some() { report.at("/sqlite") } else { Ok(Vec::new()) }
+}

@@ -1,0 +1,84 @@
+"""A process whose threads do with SQLite what they are told, one line at a time, and say what it took.
+
+A line on stdin is a JSON object: `thread` (made when it is new), `do`, and what that needs. The answer, a line on stdout,
+comes when it is done, so that several threads can be in something at once.
+"""
+
+import ctypes
+import json
+import os
+import queue
+import resource
+import sqlite3
+import sys
+import threading
+import time
+
+connections = {}
+libc = ctypes.CDLL(None, use_errno=True)
+speech = threading.Lock()
+
+
+def switches():
+    """How often this thread gave its core away: it must have, to have slept."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+def do(task):
+    what = task["do"]
+    if what == "open":
+        connections[task["connection"]] = sqlite3.connect(
+            task["database"], timeout=task["timeout"], isolation_level=None, check_same_thread=False
+        )
+    elif what == "sql":
+        connections[task["connection"]].execute(task["sql"]).fetchall()
+    elif what == "repeat":
+        for _ in range(task["times"]):
+            connections[task["connection"]].execute(task["sql"]).fetchall()
+    elif what == "close":
+        connections.pop(task["connection"]).close()
+    elif what == "sleep":
+        # The subject: a sleep that is not SQLite's.
+        time.sleep(task["ms"] / 1000)
+    elif what == "usleep":
+        for _ in range(task["times"]):
+            libc.usleep(task["ms"] * 1000)
+    elif what == "fork":
+        if os.fork() == 0:
+            # Holds what its parent held open, and ends with it.
+            libc.prctl(1, 9)
+            while True:
+                libc.pause()
+
+
+def work(name, tasks):
+    while True:
+        task = tasks.get()
+        error = None
+        before = switches()
+        begin = time.perf_counter()
+        try:
+            do(task)
+        except sqlite3.Error as failed:
+            error = str(failed)
+        took = time.perf_counter() - begin
+        slept = switches() > before
+        answer = {"thread": name, "tid": threading.get_native_id(), "took_s": took, "slept": slept, "error": error}
+        with speech:
+            print(json.dumps(answer), flush=True)
+
+
+def main():
+    threads = {}
+    for line in sys.stdin:
+        task = json.loads(line)
+        name = task["thread"]
+        if name not in threads:
+            threads[name] = queue.Queue()
+            threading.Thread(target=work, args=(name, threads[name]), daemon=True).start()
+        threads[name].put(task)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
