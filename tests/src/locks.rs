@@ -4,6 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -83,19 +84,27 @@ impl Drop for Program {
 pub struct Contended {
     /// Write transactions.
     pub transactions: u64,
-    /// Statements that waited.
+    /// Statements, those included that make a transaction.
+    pub statements: u64,
+    /// Of these, the ones in which SQLite slept.
     pub waits: u64,
-    /// Of these, the ones that cannot have been late for want of a core.
-    pub certain: u64,
-    /// For how long, in all.
+    /// How often it did.
+    pub attempts: u64,
+    /// How long the statements took in which it did.
     pub waited_s: f64,
 }
 
-/// Starts `processes` times `threads` that will contend for a database, once they get a line.
-pub fn contend(database: &Path, mode: &str, processes: u32, threads: u32, seconds: f64) -> Result<Program> {
-    let mut command = Command::new(python()?);
-    command.arg(script("contend.py")).arg(database).arg(mode);
-    command.args([processes.to_string(), threads.to_string(), seconds.to_string()]);
+/// Starts `processes` times `threads` of `sqlite-contend`, which will contend for a database once they get a line.
+pub fn contend(
+    binary: &str,
+    database: &Path,
+    mode: &str,
+    (processes, threads): (u32, u32),
+    length: Duration,
+) -> Result<Program> {
+    let mut command = Command::new(binary);
+    command.arg(database).arg(mode);
+    command.args([processes.to_string(), threads.to_string(), length.as_millis().to_string()]);
     let mut program = Program::start(&mut command)?;
     ensure!(program.hear()? == "ready");
     Ok(program)

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use super::{Durations, Resolution};
+use super::{Durations, Evidence, Resolution, Subject};
 use crate::correlate::lock::{Blocker, DatabaseId, LockFinding, LockName, LockWait, Owner, Scope, WaitEnd};
+use crate::profile::Metric;
 
 /// Databases that are counted; all others are counted together in the last one.
 const MAX_DATABASES: usize = 64;
@@ -113,9 +114,9 @@ impl Databases {
         }
     }
 
-    /// Every database on which a lock was seen, in the order in which they were.
-    pub fn all(&self) -> &[DatabaseStats] {
-        &self.all
+    /// Those of which something was counted, in the order in which their first locks were seen.
+    pub fn used(&self) -> impl Iterator<Item = &DatabaseStats> {
+        self.all.iter().filter(|stats| stats.is_used())
     }
 
     /// The same databases, of which nothing is counted yet.
@@ -218,5 +219,22 @@ impl DatabaseStats {
             held: Durations::new(Resolution::Coarse),
             blocked_ns: 0,
         })
+    }
+}
+
+impl Subject for DatabaseStats {
+    fn evidence(&self, metric: Metric) -> Option<Evidence<'_>> {
+        let (part, whole) = self.contention();
+        let durations = match metric.quantity.name {
+            "wait" => &self.waits,
+            "overshoot" => &self.overshoot,
+            "wal_checkpoint" => &self.checkpoints,
+            "contention" => return Some(Evidence::Share { part, whole }),
+            "gave_up" => return Some(Evidence::Count { count: self.gave_up, samples: whole }),
+            _ => return None,
+        };
+        // A wait that was not over at the end is one that nobody knows the length of.
+        let untimed = if metric.quantity.name == "wait" { self.unfinished.count() } else { 0 };
+        Some(Evidence::Durations { durations, untimed })
     }
 }

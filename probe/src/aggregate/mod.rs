@@ -209,6 +209,7 @@ impl Aggregate {
             Kind::WebSocket => {
                 self.websockets().into_iter().map(|(path, stats)| (path, stats as _)).collect()
             }
+            Kind::Database => self.databases.used().map(|stats| (stats.path.as_str(), stats as _)).collect(),
         }
     }
 

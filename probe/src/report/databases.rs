@@ -8,8 +8,7 @@ const NS_PER_S: f64 = 1e9;
 
 /// Every database, by name; those of one name in the order of time.
 pub(super) fn section(databases: &Databases, phase: &str) -> Vec<Database> {
-    let used = databases.all().iter().filter(|stats| stats.is_used());
-    let mut all: Vec<Database> = used.map(|stats| database(stats, phase)).collect();
+    let mut all: Vec<Database> = databases.used().map(|stats| database(stats, phase)).collect();
     all.sort_by(|a, b| a.database.cmp(&b.database));
     all
 }

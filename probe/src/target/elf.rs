@@ -23,6 +23,8 @@ pub struct Function {
     pub name: usize,
     /// Offset of its first instruction in the file, bytes.
     pub offset: u64,
+    /// Bytes that belong to it.
+    pub size: u64,
 }
 
 /// Finds functions that a file defines, exported or local, each place once, in the order of the names. Empty for a file
@@ -134,7 +136,7 @@ fn found_in(
                 offset.checked_add(into)
             });
             if let Some(offset) = place.filter(|_| is_defined) {
-                found.push(Function { name: wanted[index].1, offset });
+                found.push(Function { name: wanted[index].1, offset, size: symbol.st_size(layout.endian) });
             }
         }
         if piece.len() < AT_ONCE {

@@ -11,7 +11,14 @@ use super::{
 use crate::{Suite, add};
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, one_attempt_is_no_wait, other_sleeps_do_not_count, a_wait_without_end, switched_off);
+    add!(
+        suite,
+        one_attempt_is_no_wait,
+        giving_up,
+        other_sleeps_do_not_count,
+        a_wait_without_end,
+        switched_off
+    );
 }
 
 /// Without a timeout SQLite fails at once: an error, not a wait.
@@ -30,6 +37,31 @@ fn one_attempt_is_no_wait() -> Result<()> {
     }
     let got = database(&probe.finish()?.report, &path)?;
     ensure!((got.lock_waits, got.attempts, got.unfinished_s.count) == (0, 0, 0), "{got:?}");
+    Ok(())
+}
+
+/// A timeout that is over before the lock is free: one wait, as long as the timeout, and an error.
+fn giving_up() -> Result<()> {
+    for mode in ["wal", "delete"] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("app.db");
+        let (mut hands, _) = target(&path, mode)?;
+        let mut other = Hands::start()?;
+        other.open("h", "h", &path, 20.0)?;
+        hands.open("b", "b", &path, 0.3)?;
+        let probe = Probe::attach(hands.pid(), &[])?;
+        other.sql("h", "h", "BEGIN IMMEDIATE")?;
+        hands.tell_sql("b", "b", "BEGIN IMMEDIATE")?;
+        let failed = hands.done()?;
+        ensure!(failed.error.is_some(), "{failed:?}");
+        other.sql("h", "h", "COMMIT")?;
+        hands.sql("b", "b", "INSERT INTO t VALUES (1)")?;
+        let got = database(&probe.finish()?.report, &path)?;
+        ensure!((got.lock_waits, got.gave_up, got.transactions) == (1, 1, 1), "{got:?}");
+        ensure!((got.wait_s.total() / failed.took_s - 1.0).abs() < 0.03, "{failed:?}, {got:?}");
+        // The one that gave up is a transaction that waited, the other one did not.
+        ensure!(got.contention_ratio == Some(0.5), "{got:?}");
+    }
     Ok(())
 }
 

@@ -9,12 +9,20 @@ use probe_tests::{
     probe::Probe,
     wait,
 };
+use serde_json::json;
 
 use super::database;
 use crate::{Suite, add, watch::CLOCK_NANOSLEEP};
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, shell_is_named, a_killed_holder);
+    add!(
+        suite,
+        shell_is_named,
+        a_killed_holder,
+        a_lock_before_the_attach,
+        a_fork_while_holding,
+        readers_of_a_commit
+    );
 }
 
 /// How long a lock is held.
@@ -82,6 +90,98 @@ fn shell_is_named() -> Result<()> {
         ensure!(got.overshoot_s.total() < 0.11, "{got:?}");
         let held = holder.hold_s.total();
         ensure!(held > holder.blocked_s && held < holder.blocked_s + 0.2, "{holder:?}");
+        ensure!(got.contention_ratio == Some(1.0), "{got:?}");
+    }
+    Ok(())
+}
+
+/// A lock that was taken before there was a probe.
+fn a_lock_before_the_attach() -> Result<()> {
+    for mode in ["wal", "delete"] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("app.db");
+        let (mut hands, tid) = target(&path, mode)?;
+        let mut shell = shell(&path)?;
+        run(&mut shell, "BEGIN IMMEDIATE")?;
+        let probe = Probe::attach(hands.pid(), &[])?;
+        hands.tell_sql("a", "a", "BEGIN IMMEDIATE")?;
+        until_asleep(tid)?;
+        // sleep: for as long the lock is held
+        thread::sleep(HELD);
+        run(&mut shell, "COMMIT")?;
+        let done = hands.done()?;
+        hands.sql("a", "a", "COMMIT")?;
+        let got = database(&probe.finish()?.report, &path)?;
+        ensure!(got.lock_waits == 1 && (got.wait_s.total() / done.took_s - 1.0).abs() < 0.03, "{got:?}");
+        let holder = got.worst()?;
+        ensure!((holder.pid, holder.in_target) == (shell.pid(), false), "{holder:?}");
+        ensure!(holder.comm.as_deref() == Some("sqlite3"), "{holder:?}");
+        ensure!(holder.blocked_s >= HELD.as_secs_f64(), "{holder:?}");
+        // Nobody knows since when it was held.
+        ensure!((holder.holds, holder.hold_s.count) == (1, 0), "{holder:?}");
+    }
+    Ok(())
+}
+
+/// A child that inherits everything but the locks has none of them.
+fn a_fork_while_holding() -> Result<()> {
+    for mode in ["wal", "delete"] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("app.db");
+        let (mut hands, holder) = target(&path, mode)?;
+        hands.open("b", "b", &path, 20.0)?;
+        let waiter = hands.sql("b", "b", "SELECT * FROM t")?.tid;
+        let probe = Probe::attach(hands.pid(), &[])?;
+        hands.sql("a", "a", "BEGIN IMMEDIATE")?;
+        hands.ask("c", "fork", &json!({}))?;
+        hands.tell_sql("b", "b", "BEGIN IMMEDIATE")?;
+        until_asleep(waiter)?;
+        hands.tell_sql("a", "a", "COMMIT")?;
+        for _ in 0..2 {
+            ensure!(hands.done()?.error.is_none());
+        }
+        hands.sql("b", "b", "COMMIT")?;
+        let got = database(&probe.finish()?.report, &path)?;
+        ensure!((got.transactions, got.lock_waits, got.gave_up) == (2, 1, 0), "{got:?}");
+        let worst = got.worst()?;
+        ensure!((worst.pid, worst.tid, worst.in_target) == (hands.pid(), holder, true), "{worst:?}");
+    }
+    Ok(())
+}
+
+/// In a rollback mode who commits waits for the readers, in its own process and in others.
+fn readers_of_a_commit() -> Result<()> {
+    for is_inside in [true, false] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("app.db");
+        let (mut hands, tid) = target(&path, "delete")?;
+        let mut shell = shell(&path)?;
+        hands.open("r", "r", &path, 20.0)?;
+        let probe = Probe::attach(hands.pid(), &[])?;
+        hands.sql("a", "a", "SELECT * FROM t")?;
+        let reader = if is_inside {
+            hands.sql("r", "r", "BEGIN")?;
+            (hands.pid(), hands.sql("r", "r", "SELECT * FROM t")?.tid)
+        } else {
+            run(&mut shell, "BEGIN; SELECT * FROM t")?;
+            (shell.pid(), shell.pid())
+        };
+        hands.sql("a", "a", "BEGIN IMMEDIATE")?;
+        hands.sql("a", "a", "INSERT INTO t VALUES (1)")?;
+        hands.tell_sql("a", "a", "COMMIT")?;
+        until_asleep(tid)?;
+        if is_inside {
+            hands.tell_sql("r", "r", "COMMIT")?;
+            hands.done()?;
+        } else {
+            run(&mut shell, "COMMIT")?;
+        }
+        hands.done()?;
+        let got = database(&probe.finish()?.report, &path)?;
+        ensure!((got.transactions, got.lock_waits, got.gave_up) == (1, 1, 0), "{got:?}");
+        ensure!(got.by_lock.len() == 1 && got.by_lock[0].lock == "EXCLUSIVE", "{:?}", got.by_lock);
+        let worst = got.worst()?;
+        ensure!((worst.pid, worst.tid, worst.lock.as_str()) == (reader.0, reader.1, "SHARED"), "{worst:?}");
         ensure!(got.contention_ratio == Some(1.0), "{got:?}");
     }
     Ok(())

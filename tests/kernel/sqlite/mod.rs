@@ -2,6 +2,7 @@
 
 mod cases;
 mod contention;
+mod files;
 mod holders;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     contention::add_to(suite);
     holders::add_to(suite);
     cases::add_to(suite);
+    files::add_to(suite);
 }
 
 /// What the report says of a database; it must be there once.

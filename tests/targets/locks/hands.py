@@ -15,6 +15,7 @@ import threading
 import time
 
 connections = {}
+descriptors = []
 libc = ctypes.CDLL(None, use_errno=True)
 speech = threading.Lock()
 
@@ -32,9 +33,6 @@ def do(task):
         )
     elif what == "sql":
         connections[task["connection"]].execute(task["sql"]).fetchall()
-    elif what == "repeat":
-        for _ in range(task["times"]):
-            connections[task["connection"]].execute(task["sql"]).fetchall()
     elif what == "close":
         connections.pop(task["connection"]).close()
     elif what == "sleep":
@@ -43,6 +41,10 @@ def do(task):
     elif what == "usleep":
         for _ in range(task["times"]):
             libc.usleep(task["ms"] * 1000)
+    elif what == "descriptors":
+        limit = task["times"] + 100
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+        descriptors.extend(os.open("/dev/null", os.O_RDONLY) for _ in range(task["times"]))
     elif what == "fork":
         if os.fork() == 0:
             # Holds what its parent held open, and ends with it.

@@ -186,7 +186,10 @@ impl LockBoard {
         }
         let key = (database, owner.pid);
         if hold.is_write && slot.name(true).is_for_writing() && is_new {
-            self.transactions.insert(key, Transaction { waited_ns, is_recovery: false });
+            // Who looks whether the index of the WAL is whole does not read yet.
+            let is_recovery =
+                slot == Slot::WAL_WRITE && !self.databases[database].holds.is_reading(owner.pid);
+            self.transactions.insert(key, Transaction { waited_ns, is_recovery });
         } else if let Some(transaction) = self.transactions.get_mut(&key) {
             transaction.is_recovery |= slot == Slot::WAL_RECOVER && hold.is_write;
         }

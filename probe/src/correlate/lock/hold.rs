@@ -88,6 +88,11 @@ impl Holds {
         has(Slot::Reserved) || has(Slot::WAL_WRITE)
     }
 
+    /// A connection of this process reads in WAL mode.
+    pub(super) fn is_reading(&self, pid: u32) -> bool {
+        Slot::WAL_READS.into_iter().any(|slot| self.of(slot, pid).is_some())
+    }
+
     /// The holds of this slot, past and present, that stood in the way of this thread within the span.
     pub(super) fn conflicts(
         &self,

@@ -20,6 +20,9 @@ impl Slot {
     pub(super) const WAL_WRITE: Self = Self::Wal(0);
     pub(super) const WAL_CKPT: Self = Self::Wal(1);
     pub(super) const WAL_RECOVER: Self = Self::Wal(2);
+    /// One for each mark up to which the WAL is read.
+    pub(super) const WAL_READS: [Self; 5] =
+        [Self::Wal(3), Self::Wal(4), Self::Wal(5), Self::Wal(6), Self::Wal(7)];
     /// A connection holds it as long as it lives.
     pub(super) const WAL_DMS: Self = Self::Wal(8);
 

@@ -10,6 +10,7 @@ const MS: u64 = 1_000_000;
 const DB: u32 = 0;
 const SHM: u32 = 1;
 const WRITE: (u64, u64) = (SHM_FIRST, SHM_FIRST);
+const READ1: (u64, u64) = (SHM_FIRST + 4, SHM_FIRST + 4);
 const RESERVED: (u64, u64) = (RESERVED_BYTE, RESERVED_BYTE);
 const PENDING: (u64, u64) = (PENDING_BYTE, PENDING_BYTE);
 const SHARED: (u64, u64) = (SHARED_FIRST, SHARED_FIRST + SHARED_SIZE - 1);
@@ -93,6 +94,7 @@ fn transactions(findings: &[LockFinding]) -> Vec<u64> {
 #[test]
 fn threads_of_one_process() {
     let mut story = Story::new();
+    story.lock(0, 10, SHM, LockChange::Read, READ1);
     story.lock(0, 10, SHM, LockChange::Write, WRITE);
     story.slept(1, 11, 1);
     story.slept(2, 11, 2);
@@ -165,6 +167,9 @@ fn a_recovery_is_no_transaction() {
     story.lock(1, 10, SHM, LockChange::Write, (121, 122));
     story.lock(2, 10, SHM, LockChange::Release, (121, 122));
     story.lock(3, 10, SHM, LockChange::Release, WRITE);
+    // So does looking whether somebody else has done so meanwhile.
+    story.lock(4, 11, SHM, LockChange::Write, WRITE);
+    story.lock(5, 11, SHM, LockChange::Release, WRITE);
     let found = story.finish(10);
     assert!(transactions(&found).is_empty(), "{found:?}");
     assert!(!found.iter().any(|finding| matches!(finding, LockFinding::Checkpoint { .. })), "{found:?}");
@@ -243,6 +248,7 @@ fn replaced_files_are_other_databases() {
         inode: None,
     }));
     for (tid, shm) in [(10, SHM), (11, 3)] {
+        story.lock(1, tid, shm, LockChange::Read, READ1);
         story.lock(1, tid, shm, LockChange::Write, WRITE);
         story.lock(2, tid, shm, LockChange::Release, WRITE);
     }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 use probe_common::{
     file::{self, PathHead},
@@ -25,6 +26,9 @@ use crate::{
 const MAX_NAMES: usize = 1 << 14;
 /// Files that are remembered: as many as the kernel side follows.
 const MAX_FILES: usize = 1 << 12;
+
+/// Descriptors that are looked at for a deleted database.
+const MAX_DESCRIPTORS: usize = 1 << 16;
 
 /// State over all files and processes.
 #[derive(Debug, Default)]
@@ -147,7 +151,7 @@ impl Decoder {
         self.files.insert(raw.file, Some(file));
         let inode = match role {
             FileRole::Database => Some(raw.file.ino),
-            FileRole::Shm => inode_of(raw.header.pid, &database),
+            FileRole::Shm => inode_of(raw.header.pid, &database, raw.file.ino),
         };
         let ts_ns = raw.header.ts_ns;
         out.push(Event::Sqlite(Sqlite::File(SqliteFile { ts_ns, file, role, database, inode })));
@@ -205,9 +209,24 @@ fn older(found: &Found, held: &held::Held) -> Event {
     }))
 }
 
-/// Inode of the database that has this name now, as the process sees it.
-fn inode_of(pid: u32, database: &str) -> Option<u64> {
-    fs::metadata(procfs::path(pid, &format!("root{database}"))).ok().map(|file| file.ino())
+/// Inode of the database that this `-shm` belongs to, which may have been deleted since.
+fn inode_of(pid: u32, database: &str, shm: u64) -> Option<u64> {
+    let inode_at =
+        |path: &str| fs::metadata(procfs::path(pid, &format!("root{path}"))).ok().map(|file| file.ino());
+    if inode_at(&format!("{database}-shm")) == Some(shm)
+        && let Some(inode) = inode_at(database)
+    {
+        return Some(inode);
+    }
+    let deleted = format!("{database} (deleted)");
+    let descriptors = fs::read_dir(procfs::path(pid, "fd")).ok()?.flatten().map(|entry| entry.path());
+    let is_it =
+        |path: &PathBuf| fs::read_link(path).is_ok_and(|target| target.as_os_str() == deleted.as_str());
+    descriptors
+        .take(MAX_DESCRIPTORS)
+        .find(is_it)
+        .and_then(|path| fs::metadata(path).ok())
+        .map(|file| file.ino())
 }
 
 /// The clock of all events.

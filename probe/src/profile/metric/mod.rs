@@ -2,6 +2,7 @@
 //!
 //! Each kind has its table of quantities in a file of its own; [`crate::aggregate`] has the evidence for every one.
 
+mod database;
 mod endpoint;
 mod stage;
 mod stat;
@@ -27,12 +28,14 @@ pub enum Kind {
     Checkpoint,
     /// The WebSockets of a `/route`.
     WebSocket,
+    /// A SQLite database, by its path.
+    Database,
 }
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 5] =
-        [Self::Endpoint, Self::Stage, Self::Pipeline, Self::Checkpoint, Self::WebSocket];
+    pub const ALL: [Self; 6] =
+        [Self::Endpoint, Self::Stage, Self::Pipeline, Self::Checkpoint, Self::WebSocket, Self::Database];
 
     /// The key that names the subject in a profile: `endpoint = "GET /items"`.
     pub const fn key(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Kind {
             Self::Pipeline => "pipeline",
             Self::Checkpoint => "checkpoint",
             Self::WebSocket => "websocket",
+            Self::Database => "database",
         }
     }
 
@@ -53,6 +57,7 @@ impl Kind {
             Self::Pipeline => stage::PIPELINE,
             Self::Checkpoint => stage::CHECKPOINT,
             Self::WebSocket => websocket::QUANTITIES,
+            Self::Database => database::QUANTITIES,
         }
     }
 
@@ -64,6 +69,7 @@ impl Kind {
             Self::Pipeline => "no document was seen",
             Self::Checkpoint => "no file of this pattern was seen",
             Self::WebSocket => "no WebSocket was opened on this route",
+            Self::Database => "no lock of this SQLite database was seen",
         }
     }
 
@@ -71,7 +77,7 @@ impl Kind {
     pub const fn is_decoded(self) -> bool {
         match self {
             Self::Endpoint | Self::WebSocket => true,
-            Self::Stage | Self::Pipeline | Self::Checkpoint => false,
+            Self::Stage | Self::Pipeline | Self::Checkpoint | Self::Database => false,
         }
     }
 
@@ -83,6 +89,7 @@ impl Kind {
             Self::Pipeline => format!("pipeline {name}"),
             Self::Checkpoint => format!("checkpoint {name}"),
             Self::WebSocket => format!("WebSockets of {name}"),
+            Self::Database => format!("database {name}"),
         }
     }
 }

@@ -23,8 +23,8 @@ pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use outgoing::Outgoing;
 pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
 pub use series::{Point, Series};
-pub use websocket::WebSocket;
 pub use sqlite::{Checkpoints, Database, Holder, LockWaits};
+pub use websocket::WebSocket;
 
 pub use stage::{Checkpoint, Disk, FileCalls, Pipeline, Shares, Stage, Stuck};
 
