@@ -144,7 +144,9 @@ impl LockBoard {
                     let awaited = Awaited { database, lock: Some((slot, is_write)), was_refused: true };
                     if let Some(thread) = self.threads.get_mut(&owner.tid) {
                         thread.refused = Some((lock.ts_ns, awaited));
-                        if let Some(wait) = &mut thread.wait {
+                        // Others are refused on the way, such as the marks of readers that somebody moves.
+                        let is_same = |wait: &&mut Wait| wait.waiting.awaited.lock == awaited.lock;
+                        if let Some(wait) = thread.wait.as_mut().filter(is_same) {
                             wait.waiting.refused_again = true;
                         }
                     }
@@ -180,8 +182,11 @@ impl LockBoard {
                 awaited.database == database && hold.is_write && (is_same || is_writer)
             };
             if let Some(wait) = thread.wait.take_if(is_awaited) {
-                waited_ns = wait.waiting.span.ns();
-                self.close(owner, wait, WaitEnd::Got, out);
+                let end = wait.waiting.end_at_grant(hold.since_ns);
+                if end == WaitEnd::Got {
+                    waited_ns = wait.waiting.span.ns();
+                }
+                self.close(owner, wait, end, out);
             }
         }
         let key = (database, owner.pid);

@@ -55,14 +55,8 @@ impl Holds {
     /// A lock was granted; ends the hold that it replaces. Returns what ended, and whether this is a new hold.
     pub(super) fn grant(&mut self, slot: Slot, hold: Hold) -> (Option<Ended>, bool) {
         let state = self.slots.entry(slot).or_default();
-        if let Some(held) = state.current.get_mut(&hold.owner.pid)
-            && held.is_write == hold.is_write
-        {
+        if state.current.get(&hold.owner.pid).is_some_and(|held| held.is_write == hold.is_write) {
             // Merged with its neighbour, or asked for again.
-            if held.is_older && !hold.is_older {
-                *held = hold;
-                return (None, true);
-            }
             return (None, false);
         }
         let ended = end(state, slot, hold.owner.pid, hold.since_ns);

@@ -8,8 +8,11 @@ use super::name::{LockName, Slot};
 const DELAYS_MS: [u64; 12] = [1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100];
 /// Builds without a fine sleep ask for whole seconds.
 const COARSE_MS: u64 = 1000;
-/// Between two sleeps of one wait there is one attempt; a pause this long is the application's.
-const MAX_PAUSE_NS: u64 = 1_000_000_000;
+/// Between two sleeps of one wait there is one attempt, however long the thread had no core for it; a pause this long is
+/// the application's.
+const MAX_PAUSE_NS: u64 = 5_000_000_000;
+/// A lock that comes this long after a timeout's last sleep is another call's.
+const LATE_NS: u64 = 50_000_000;
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -93,6 +96,12 @@ impl Waiting {
         true
     }
 
+    /// It got the lock, or the next call of its thread did, at this moment.
+    pub(super) fn end_at_grant(&self, now_ns: u64) -> WaitEnd {
+        let is_late = self.was_cut && now_ns > self.span.end_ns.saturating_add(LATE_NS);
+        if self.refused_again || is_late { WaitEnd::GaveUp } else { WaitEnd::Got }
+    }
+
     /// Nothing more was seen of it: how did it end?
     pub(super) fn end_unseen(&self) -> WaitEnd {
         if self.refused_again || self.awaited.name().is_sole() {
@@ -135,6 +144,8 @@ mod tests {
         assert_eq!(wait.attempts, 12 + 45 + 1);
         assert!(!wait.extend(at(now + 1), 100 * NS_PER_MS), "after the cut sleep SQLite gives up");
         assert_eq!(wait.end_unseen(), WaitEnd::GaveUp);
+        assert_eq!(wait.end_at_grant(wait.span.end_ns + NS_PER_MS), WaitEnd::Got, "just in time");
+        assert_eq!(wait.end_at_grant(wait.span.end_ns + 60 * NS_PER_MS), WaitEnd::GaveUp);
     }
 
     #[test]
@@ -142,7 +153,7 @@ mod tests {
         let mut wait = Waiting::begin(at(0), NS_PER_MS, AWAITED);
         assert!(!wait.extend(at(2), NS_PER_MS));
         assert!(!wait.extend(at(2), 5 * NS_PER_MS), "one attempt is missing");
-        assert!(!wait.extend(at(2000), 2 * NS_PER_MS), "too long ago");
+        assert!(!wait.extend(at(6000), 2 * NS_PER_MS), "too long ago");
         assert!(wait.extend(at(2), 2 * NS_PER_MS));
         assert_eq!(wait.end_unseen(), WaitEnd::Got);
     }
