@@ -57,7 +57,7 @@ unsafe extern "C" fn counted_sleep(vfs: *mut ffi::sqlite3_vfs, microseconds: c_i
         SLEEPS.set(SLEEPS.get() + 1);
     }
     // SAFETY: the arguments are SQLite's own; the function does not look at the VFS.
-    SLEEP.get().map_or(0, |sleep| unsafe { sleep(vfs, microseconds) })
+    SLEEP.get().map_or(0, |original| unsafe { original(vfs, microseconds) })
 }
 
 /// Makes SQLite sleep through [`counted_sleep`].
@@ -103,10 +103,11 @@ fn work(database: &str, until: Instant, seed: u64) -> Result<Log> {
         timed(&connection, "BEGIN IMMEDIATE", &mut log)?;
         timed(&connection, &format!("INSERT INTO t VALUES ({chance})"), &mut log)?;
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // The subject: a lock is held over work that takes its time.
+        // sleep: a lock is held over work that takes its time
         thread::sleep(Duration::from_millis(2 + (chance >> 33) % 10));
         timed(&connection, "COMMIT", &mut log)?;
         log.transactions += 1;
+        // sleep: between two requests
         thread::sleep(Duration::from_millis(1 + (chance >> 45) % 8));
     }
     Ok(log)
