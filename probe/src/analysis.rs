@@ -47,6 +47,7 @@ impl Analysis {
     pub fn event(&mut self, event: &Event) {
         match event {
             Event::Phase(phase) => self.phases.begin(phase),
+            Event::Condition(condition) => self.phases.prove(condition),
             Event::Load(load) if self.loads.len() < MAX_LOADS => self.loads.push(load.clone()),
             _ => {}
         }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod force;
+mod phase;
 mod refuse;
 mod restore;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     });
     let mut suite = Suite { obstacle, no_netem, trials: Vec::new() };
     force::add_to(&mut suite);
+    phase::add_to(&mut suite);
     restore::add_to(&mut suite);
     refuse::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()

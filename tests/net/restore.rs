@@ -56,6 +56,7 @@ fn request(folder: &tempfile::TempDir) -> Result<Request> {
         echo: None,
         folder: folder.path().to_owned(),
         guard: None,
+        cancelled: std::sync::Arc::default(),
     })
 }
 

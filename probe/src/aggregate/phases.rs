@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Aggregate, Saved};
 use crate::correlate::Finding;
-use crate::event;
+use crate::event::{self, Proof};
 use crate::profile::Profile;
 
 /// Marks come from outside: more phases than this are counted with the last.
-const MAX_PARTS: usize = 64;
+const MAX_PARTS: usize = 160;
 
 /// The phase before the first, in a run that began without.
 const BEFORE: &str = "run";
@@ -38,6 +38,10 @@ pub struct Part {
     pub judged: bool,
     /// The network condition that it asks for.
     pub condition: Option<String>,
+    /// What is known of that condition; none as long as nobody tells.
+    pub proof: Option<Proof>,
+    /// Only a time between two phases of the plan.
+    pub is_between: bool,
     /// What happened in it.
     pub numbers: Aggregate,
 }
@@ -56,6 +60,10 @@ struct SavedPart {
     start_ns: u64,
     judged: bool,
     condition: Option<String>,
+    #[serde(default)]
+    proof: Option<Proof>,
+    #[serde(default)]
+    is_between: bool,
     numbers: Saved,
 }
 
@@ -77,6 +85,8 @@ impl Phases {
                 start_ns: 0,
                 judged: true,
                 condition: None,
+                proof: None,
+                is_between: false,
                 numbers: self.whole.clone(),
             });
         }
@@ -87,8 +97,18 @@ impl Phases {
             start_ns: phase.ts_ns,
             judged: phase.judged,
             condition: phase.condition.clone(),
+            proof: None,
+            is_between: phase.is_between,
             numbers: Aggregate::after(&self.profile, &self.whole),
         });
+    }
+
+    /// The conditions of a phase are gone: what is known of them.
+    pub fn prove(&mut self, condition: &event::Condition) {
+        let part = self.parts.iter_mut().rev().find(|part| part.name == condition.phase);
+        if let Some(part) = part {
+            part.proof = Some(condition.proof.clone());
+        }
     }
 
     /// Counts what became known by an event of this moment.
@@ -122,6 +142,8 @@ impl Phases {
             start_ns: part.start_ns,
             judged: part.judged,
             condition: part.condition.clone(),
+            proof: part.proof.clone(),
+            is_between: part.is_between,
             numbers: part.numbers.save(),
         };
         SavedPhases { whole: self.whole.save(), parts: self.parts.iter().map(save).collect() }
@@ -144,6 +166,8 @@ impl Phases {
                             start_ns,
                             judged: part.judged,
                             condition: part.condition.clone(),
+                            proof: part.proof.clone(),
+                            is_between: part.is_between,
                             numbers: Aggregate::new(&self.profile),
                         },
                     );
@@ -153,6 +177,10 @@ impl Phases {
             let own = &mut self.parts[own];
             own.start_ns = own.start_ns.min(start_ns);
             own.judged &= part.judged;
+            // What is not proved of one of them is not proved of both.
+            if own.proof.as_ref().is_some_and(Proof::is_proved) {
+                own.proof.clone_from(&part.proof);
+            }
             own.numbers.add_saved(&part.numbers, shift_ns);
         }
     }
@@ -178,7 +206,7 @@ mod tests {
     use super::*;
 
     fn phase(ts_ns: u64, name: &str) -> event::Phase {
-        event::Phase { ts_ns, name: name.to_owned(), judged: true, condition: None }
+        event::Phase { ts_ns, name: name.to_owned(), judged: true, condition: None, is_between: false }
     }
 
     /// Also what comes late is counted where it belongs, and the whole has everything.

@@ -14,6 +14,7 @@ mod readiness;
 pub mod report;
 pub mod results;
 pub mod run;
+mod run_net;
 pub mod stop;
 
 use clap::{ArgAction, Parser, Subcommand};

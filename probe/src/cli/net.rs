@@ -2,7 +2,7 @@
 //! back what nobody holds any more.
 
 mod held;
-mod request;
+pub(super) mod request;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -159,6 +159,7 @@ fn apply(args: &ApplyArgs) -> anyhow::Result<Outcome> {
         echo: args.echo,
         folder: args.state.clone(),
         guard: Some(std::env::current_exe().context("failed to find our own program")?),
+        cancelled: std::sync::Arc::default(),
     };
     let mut injector = Injector::apply(request).map_err(as_refusal)?;
     let applied = injector.verify()?;
@@ -194,7 +195,7 @@ fn print_proof(proof: &Proof, is_json: bool) -> anyhow::Result<()> {
     print_report(&harmless).context("failed to write the proof to `stdout`")
 }
 
-fn check_rights() -> Result<(), Refusal> {
+pub(super) fn check_rights() -> Result<(), Refusal> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let caps = crate::target::status_field(&status, "CapEff").and_then(Caps::parse).unwrap_or_default();
     let missing: Vec<String> = [Cap::NetAdmin, Cap::NetRaw, Cap::Bpf, Cap::SysAdmin]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::attach::watch;
+use super::run_net;
 use super::{Outcome, Refusal, RunArgs};
 use crate::engine::{RunPlan, check_command, words_of};
 use crate::profile::{PhasePlan, Profile};
@@ -35,7 +36,7 @@ fn plan(args: &RunArgs, profile: &Profile, roots: &[Root], out: &Path) -> Result
             name: ONLY_PHASE.to_owned(),
             duration: LONGEST,
             judged: true,
-            net: None,
+            net: Vec::new(),
             load: None,
             vars: std::collections::BTreeMap::new(),
         });
@@ -43,7 +44,8 @@ fn plan(args: &RunArgs, profile: &Profile, roots: &[Root], out: &Path) -> Result
     let host = args.host.clone().or_else(|| host_of(roots));
     let commands =
         phases.iter().map(|phase| command(phase, given, host.as_deref())).collect::<Result<_, _>>()?;
-    Ok(RunPlan { phases, commands, load: profile.load.clone(), out: out.to_owned() })
+    let conditions = run_net::conditions(&phases, roots)?;
+    Ok(RunPlan { phases, commands, conditions, load: profile.load.clone(), out: out.to_owned() })
 }
 
 /// The load command of a phase, ready to be started.

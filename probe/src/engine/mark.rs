@@ -50,7 +50,7 @@ impl Marks {
             if let Some(name) = name {
                 tracing::info!(phase = name, "phase marked");
                 let (ts_ns, name) = (clock::monotonic_ns(), name.to_owned());
-                return Event::Phase(Phase { ts_ns, name, judged: true, condition: None });
+                return Event::Phase(Phase { ts_ns, name, judged: true, condition: None, is_between: false });
             }
         }
     }

@@ -22,7 +22,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 pub use load::{HookResult, Kernel, LoadConfig, Verified};
 pub use mark::{SOCKET as MARK_SOCKET, mark};
-pub use plan::{RunPlan, check_command, words_of};
+pub use plan::{NetPlan, RunPlan, check_command, words_of};
 use probe_common::rooms::Rooms;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 

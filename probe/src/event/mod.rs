@@ -4,6 +4,7 @@
 //! [`crate::aggregate`], [`crate::slo`], [`crate::report`]) runs on a recording exactly as it ran live.
 //! All times are `CLOCK_MONOTONIC` nanoseconds.
 
+mod condition;
 mod file;
 mod gpu;
 mod http;
@@ -16,6 +17,7 @@ mod websocket;
 
 use serde::{Deserialize, Serialize};
 
+pub use condition::{Condition, ConditionProof, LossProof, Proof, RateProof, RttProof};
 pub use file::{FileRead, FileRemoved, FileWritten, Marker, Placed, SlowCall};
 pub use gpu::{
     Busy, Gpu, GpuCounters, GpuDevice, GpuInstance, GpuLook, GpuLost, GpuProcess, GpuSlow, Throttle,
@@ -63,6 +65,8 @@ pub enum Event {
     Phase(Phase),
     /// A load command ended.
     Load(Load),
+    /// The network conditions of a phase are gone.
+    Condition(Condition),
     /// A file was written and closed, or came to another name.
     FileWritten(FileWritten),
     /// A checkpoint or an upload was opened for reading.
@@ -97,6 +101,7 @@ impl Event {
             Self::CloseFrame(close) => close.ts_ns,
             Self::Phase(phase) => phase.ts_ns,
             Self::Load(load) => load.ts_ns,
+            Self::Condition(condition) => condition.ts_ns,
             Self::FileWritten(file) => file.ts_ns,
             Self::FileRead(read) => read.ts_ns,
             Self::FileRemoved(removed) => removed.ts_ns,

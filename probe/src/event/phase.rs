@@ -15,6 +15,9 @@ pub struct Phase {
     /// The network condition that it asks for, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
+    /// It is none of the plan's: the time in which a condition is put up, measured or taken away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_between: bool,
 }
 
 /// The load command of a phase ended, or was ended.

@@ -1,5 +1,6 @@
 //! Conditions on one device: applied, kept alive, changed over time, proved, and taken back, whatever happens.
 
+mod clean;
 mod measure;
 mod setup;
 
@@ -7,6 +8,8 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -46,6 +49,8 @@ pub struct Request {
     pub folder: PathBuf,
     /// The program that cleans up when this process cannot: `probe`.
     pub guard: Option<PathBuf>,
+    /// Set when there is no time left for measurements: what is under way ends with an error.
+    pub cancelled: Arc<AtomicBool>,
 }
 
 /// Why a request was not carried out; nothing has been changed.
@@ -79,15 +84,17 @@ pub struct Injector {
 }
 
 impl Injector {
+    /// Whether the device and the kernel can do what is asked for; touches nothing.
+    pub fn check(request: &Request) -> Result<()> {
+        let device = find(&mut Netlink::open()?, request)?;
+        let (place, _) = look(request, &device)?;
+        plan::plan(&request.targets, &place).map(drop).map_err(|problems| Refused(problems).into())
+    }
+
     /// Checks everything, then applies it. An error leaves nothing behind.
     pub fn apply(request: Request) -> Result<Self> {
         let mut netlink = Netlink::open()?;
-        let Some(device) = netlink.devices()?.into_iter().find(|device| device.name == request.device) else {
-            return refuse(format!("no network device has the name `{}`", request.device));
-        };
-        if !device.is_up {
-            return refuse(format!("the device `{}` is down", device.name));
-        }
+        let device = find(&mut netlink, &request)?;
         let own_namespace = netns::own()?;
         let Some(journal) = Journal::open(&request.folder, own_namespace, device.index)? else {
             return refuse(format!("another injector is at work on `{}`: see `probe net show`", device.name));
@@ -97,19 +104,7 @@ impl Injector {
         }
         // What a dead one left is swept first, so that it is not taken for the user's.
         let (journal, device) = sweep(&mut netlink, journal, &request, own_namespace, device)?;
-        let echo = request.echo.or_else(|| {
-            let scopes: Vec<_> = request.targets.iter().map(|target| &target.scope).collect();
-            plan::echo_target(&scopes, device.is_loopback)
-        });
-        let place = Place {
-            is_loopback: device.is_loopback,
-            mtu: device.mtu,
-            is_remote: request.is_remote,
-            means: netns::means()?,
-            management: Management::find(),
-            echo_id: echo_id(),
-            echo_is_v6: echo.is_some_and(|echo| echo.is_ipv6()),
-        };
+        let (place, echo) = look(&request, &device)?;
         let plan = match plan::plan(&request.targets, &place) {
             Ok(plan) => plan,
             Err(problems) => {
@@ -219,7 +214,8 @@ impl Injector {
     pub fn release(mut self) -> Result<Proof> {
         let counted = measure::last_counts(&mut self);
         self.take_back()?;
-        self.measured.after(&self.place)?;
+        let fastest = measure::fastest(&self);
+        self.measured.after(&self.place, fastest)?;
         counted?;
         Ok(measure::finish(&self))
     }
@@ -252,6 +248,32 @@ impl Drop for Injector {
             let _ = std::io::stderr().flush();
         }
     }
+}
+
+/// The device that is asked for.
+fn find(netlink: &mut Netlink, request: &Request) -> Result<Device> {
+    let Some(device) = netlink.devices()?.into_iter().find(|device| device.name == request.device) else {
+        return refuse(format!("no network device has the name `{}`", request.device));
+    };
+    if device.is_up { Ok(device) } else { refuse(format!("the device `{}` is down", device.name)) }
+}
+
+/// What the place is like, and who answers echoes there.
+fn look(request: &Request, device: &Device) -> Result<(Place, Option<IpAddr>)> {
+    let echo = request.echo.or_else(|| {
+        let scopes: Vec<_> = request.targets.iter().map(|target| &target.scope).collect();
+        plan::echo_target(&scopes, device.is_loopback)
+    });
+    let place = Place {
+        is_loopback: device.is_loopback,
+        mtu: device.mtu,
+        is_remote: request.is_remote,
+        means: netns::means()?,
+        management: Management::find(),
+        echo_id: echo_id(),
+        echo_is_v6: echo.is_some_and(|echo| echo.is_ipv6()),
+    };
+    Ok((place, echo))
 }
 
 /// Takes back what a dead injector left on a device, and looks at the device again.

@@ -59,6 +59,20 @@ pub fn own() -> Result<u64> {
     inode.with_context(|| format!("failed to read our network namespace from `{text}`"))
 }
 
+/// The device over which others reach a namespace: the first that is up and not the loopback one.
+pub fn outward_device(netns: &Netns) -> Result<String> {
+    let netns = netns.clone();
+    let look = move || -> Result<Option<String>> {
+        netns.enter()?;
+        let devices = Netlink::open()?.devices()?.into_iter();
+        Ok(devices.filter(|device| device.is_up && !device.is_loopback).map(|device| device.name).next())
+    };
+    let found = thread::spawn(look)
+        .join()
+        .map_err(|_| anyhow!("failed to look for a device: the thread ended"))??;
+    found.context("failed to find a device in the target's network namespace that is up: name one as in `poor dev=eth0`")
+}
+
 /// Tries what the kernel has, in a namespace that is gone afterwards.
 pub fn means() -> Result<Means> {
     let try_all = || -> Result<Means> {

@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::condition::{Link, Loss};
+pub use crate::event::{ConditionProof, LossProof, Proof, RateProof, RttProof};
 
 /// A round trip may differ by this share of what was asked, or by [`RTT_FLOOR`].
 const RTT_TOLERANCE: f64 = 0.05;
@@ -15,92 +14,6 @@ const RTT_FLOOR: Duration = Duration::from_millis(2);
 const RATE_TOLERANCE: f64 = 0.05;
 /// Deviations of the binomial distribution: outside of 99.9 % it is not chance.
 const LOSS_DEVIATIONS: f64 = 3.29;
-
-/// All that is known about what is in force.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Proof {
-    /// The device.
-    pub device: String,
-    /// What ends it when the injector dies: `link` or `deadline`.
-    pub dead_man: String,
-    /// One per condition.
-    pub conditions: Vec<ConditionProof>,
-    /// What the user should know.
-    pub notes: Vec<String>,
-    /// Why it is not proved; empty when it is.
-    pub problems: Vec<String>,
-}
-
-/// One condition.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ConditionProof {
-    /// Its name.
-    pub condition: String,
-    /// Which packets.
-    pub scope: String,
-    /// Of netem's draws.
-    pub seed: Option<u64>,
-    /// There and back.
-    pub rtt: RttProof,
-    /// Share of echoes lost there and back.
-    pub loss: LossProof,
-    /// One per direction with a rate.
-    pub rates: Vec<RateProof>,
-    /// Packets of the traffic that it was applied to.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Packets lost by intent, ours included.
-    pub lost: u64,
-    /// Packets lost because a queue was full, ours included.
-    pub overflowed: u64,
-}
-
-/// See [`ConditionProof::rtt`]; seconds, medians.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RttProof {
-    /// On top of what it is without.
-    pub asked_s: f64,
-    /// May be spread by this much.
-    pub jitter_s: f64,
-    /// Without the condition.
-    pub before_s: Option<f64>,
-    /// Under it.
-    pub during_s: Option<f64>,
-    /// When it was gone.
-    pub after_s: Option<f64>,
-}
-
-/// See [`ConditionProof::loss`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LossProof {
-    /// Share.
-    pub asked: f64,
-    /// Echo requests.
-    pub sent: u64,
-    /// Of these, without an answer.
-    pub lost: u64,
-    /// Losses depend on each other: fewer independent draws than packets.
-    pub is_bursty: bool,
-}
-
-/// See [`ConditionProof::rates`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RateProof {
-    /// `up`, `down` or `each way`.
-    pub direction: String,
-    /// Bytes per second.
-    pub asked: f64,
-    /// Bytes per second; none where our own packets cannot fill it.
-    pub measured: Option<f64>,
-}
-
-impl Proof {
-    /// Nothing speaks against it.
-    pub fn is_proved(&self) -> bool {
-        self.problems.is_empty()
-    }
-}
 
 /// What one condition should do to an echo that passes these links.
 #[must_use]
@@ -158,6 +71,23 @@ pub fn judge(proof: &ConditionProof) -> Vec<String> {
     problems
 }
 
+/// What speaks against traffic being clean again, where it was seen to be clean before.
+#[must_use]
+pub fn judge_after(proof: &Proof) -> Option<String> {
+    proof.conditions.iter().flat_map(|condition| &condition.rates).find_map(|rate| {
+        let (before, after) = (rate.before?, rate.after?);
+        // Echoes came twice as fast as the rate.
+        let is_held = before > rate.asked * 1.5 && after < rate.asked * (1.0 + 2.0 * RATE_TOLERANCE);
+        is_held.then(|| {
+            format!(
+                "traffic is not clean afterwards: {:.0} kbit/s pass, {:.0} kbit/s before",
+                after / 125.0,
+                before / 125.0
+            )
+        })
+    })
+}
+
 /// The count lies within what chance allows. Where losses come in bursts, a tenth of the packets counts as draws.
 fn is_plausible(loss: &LossProof) -> bool {
     let sent = loss.sent as f64;
@@ -175,6 +105,8 @@ pub fn text(proof: &Proof) -> String {
     let ms = |seconds: Option<f64>| {
         seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{:.1} ms", seconds * 1e3))
     };
+    let share =
+        |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", share * 1e2));
     let _ =
         writeln!(out, "device {}: {}", proof.device, if proof.is_proved() { "proved" } else { "NOT PROVED" });
     for condition in &proof.conditions {
@@ -191,10 +123,12 @@ pub fn text(proof: &Proof) -> String {
         if loss.sent > 0 {
             let _ = writeln!(
                 out,
-                "  loss        asked {:.2} % there and back, {} of {} echoes lost",
+                "  loss        asked {:.2} % there and back, {} of {} echoes lost; before {}, after {}",
                 loss.asked * 1e2,
                 loss.lost,
-                loss.sent
+                loss.sent,
+                share(loss.before),
+                share(loss.after)
             );
         }
         for rate in &condition.rates {
@@ -202,11 +136,16 @@ pub fn text(proof: &Proof) -> String {
                 || "not measured".to_owned(),
                 |rate| format!("measured {:.0} kbit/s", rate / 125.0),
             );
+            let kbit = |rate: Option<f64>| {
+                rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.0}", rate / 125.0))
+            };
             let _ = writeln!(
                 out,
-                "  rate {:<6} asked {:.0} kbit/s, {measured}",
+                "  rate {:<6} asked {:.0} kbit/s, {measured}; beside it before {}, after {}",
                 rate.direction,
-                rate.asked / 125.0
+                rate.asked / 125.0,
+                kbit(rate.before),
+                kbit(rate.after)
             );
         }
         let _ = writeln!(
@@ -237,8 +176,13 @@ mod tests {
                 during_s: Some(0.001 + added_ms / 1e3),
                 ..RttProof::default()
             },
-            loss: LossProof { asked: 0.02, sent: 1000, lost, is_bursty: false },
-            rates: vec![RateProof { direction: "up".to_owned(), asked: 1e6, measured: Some(measured) }],
+            loss: LossProof { asked: 0.02, sent: 1000, lost, ..LossProof::default() },
+            rates: vec![RateProof {
+                direction: "up".to_owned(),
+                asked: 1e6,
+                measured: Some(measured),
+                ..RateProof::default()
+            }],
             ..ConditionProof::default()
         }
     }
@@ -257,7 +201,21 @@ mod tests {
             assert!(problems.len() == 1 && problems[0].contains(part), "{problems:?}");
         }
         // Not a single echo may be lost where none should be.
-        assert!(!is_plausible(&LossProof { asked: 0.0, sent: 20, lost: 1, is_bursty: false }));
+        assert!(!is_plausible(&LossProof { sent: 20, lost: 1, ..LossProof::default() }));
+    }
+
+    #[test]
+    fn a_rate_that_stays_is_told() {
+        let proof = |before, after| {
+            let mut condition = condition(100.0, 20, 1e6);
+            (condition.rates[0].before, condition.rates[0].after) = (Some(before), Some(after));
+            Proof { conditions: vec![condition], ..Proof::default() }
+        };
+        assert_eq!(judge_after(&proof(2e6, 2e6)), None);
+        assert!(
+            judge_after(&proof(2e6, 1e6)).is_some_and(|problem| problem.contains("8000 kbit/s pass, 16000"))
+        );
+        assert_eq!(judge_after(&proof(1e6, 1e6)), None, "echoes could never fill it");
     }
 
     #[test]

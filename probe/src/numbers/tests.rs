@@ -47,7 +47,13 @@ fn profile() -> Arc<Profile> {
 fn phases(profile: &Arc<Profile>) -> Phases {
     let mut phases = Phases::new(Arc::clone(profile));
     for (ts_ns, name) in [(10, "warm-up"), (20, "steady")] {
-        phases.begin(&event::Phase { ts_ns, name: name.to_owned(), judged: true, condition: None });
+        phases.begin(&event::Phase {
+            ts_ns,
+            name: name.to_owned(),
+            judged: true,
+            condition: None,
+            is_between: false,
+        });
     }
     phases
 }

@@ -12,12 +12,21 @@ pub struct PhasePlan {
     pub duration: Duration,
     /// Objectives bind to it; a warm-up is recorded and not judged.
     pub judged: bool,
-    /// The network condition that it runs under, by name.
-    pub net: Option<String>,
+    /// The network conditions that it runs under, each with its scope as in `3g port=8000 peer=10.0.0.0/24`; none for a
+    /// clean network.
+    pub net: Vec<String>,
     /// Its own load command; else that of the command line or of the profile.
     pub load: Option<Vec<String>>,
     /// What `{users}` and the like in the load command stand for.
     pub vars: BTreeMap<String, String>,
+}
+
+impl PhasePlan {
+    /// Its network conditions in words; none for a clean network.
+    #[must_use]
+    pub fn condition(&self) -> Option<String> {
+        (!self.net.is_empty()).then(|| self.net.join(", "))
+    }
 }
 
 /// What makes the load.

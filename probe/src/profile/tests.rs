@@ -130,7 +130,7 @@ fn a_plan_of_a_run() {
     let profile = Profile::parse("F", PHASED).unwrap();
     let [warm_up, poor] = profile.phases.as_slice() else { panic!("two phases") };
     assert_eq!((warm_up.judged, warm_up.load.clone(), warm_up.vars.len()), (false, None, 0));
-    assert_eq!((poor.judged, poor.net.as_deref(), poor.duration.as_secs()), (true, Some("poor"), 60));
+    assert_eq!((poor.judged, poor.condition(), poor.duration.as_secs()), (true, Some("poor".to_owned()), 60));
     assert_eq!((poor.vars["users"].as_str(), poor.vars["ramp"].as_str()), ("5", "2s"));
     assert_eq!(profile.load.ok_exit_codes, [0, 99]);
     assert_eq!((profile.load.grace.as_secs(), profile.load.saturation), (5, 0.8));

@@ -202,7 +202,7 @@ fn load(profile: &Profile, seen: &Seen<'_>, found: &mut Vec<Finding>) {
             "let one phase last 15 minutes or more",
         ));
     }
-    if phases.iter().all(|phase| phase.net.is_none()) {
+    if phases.iter().all(|phase| phase.net.is_empty()) {
         found.push(finding(
             Level::Recommendation,
             "Environment",

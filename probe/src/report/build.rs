@@ -6,9 +6,9 @@ use super::model::{
     Accept, Breakdown, Distribution, Endpoint, GpuLooks, Health, Listener, Phase, PhaseLoad, ProfileId,
     Report, Run, SCHEMA, Syscall, Target, WebSocket,
 };
-use super::{build_gpu, databases, outgoing, series, stage, warnings};
+use super::{build_gpu, condition, databases, outgoing, series, stage, warnings};
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
-use crate::event::{EndedBy, Load, LoadOutcome, Summary};
+use crate::event::{EndedBy, Load, LoadOutcome, Proof, Summary};
 use crate::profile::Profile;
 use crate::slo::{Confidence, Judgement, judge, overall};
 
@@ -25,6 +25,8 @@ pub(super) struct Span<'a> {
     pub(super) phase: Phase,
     pub(super) duration_s: f64,
     pub(super) numbers: &'a Aggregate,
+    /// What is known of its network condition.
+    pub(super) proof: Option<&'a Proof>,
 }
 
 /// Judges a run and puts together its report. The same input gives the same report, to the byte.
@@ -41,7 +43,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         loss_ratio,
         undecoded_ratio,
         is_finished,
-        doubt: doubt_of_condition(&span.phase)
+        doubt: doubt_of_condition(span)
             .or_else(|| span.phase.load.as_ref().and_then(|load| doubt_of_load(load, profile))),
     };
     let objectives: Vec<Judgement> = spans
@@ -117,6 +119,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
             .iter()
             .flat_map(|span| build_gpu::gpus(span.numbers, summary.start_ns, &span.phase.name))
             .collect(),
+        conditions: spans.iter().flat_map(condition::of).collect(),
         verdict: overall(&objectives),
         objectives,
         phases: spans.into_iter().map(|span| span.phase).collect(),
@@ -131,29 +134,37 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
 /// The phases of a run; one of its whole length where it has none.
 fn spans<'a>(summary: &Summary, phases: &'a Phases, loads: &[Load]) -> Vec<Span<'a>> {
     let since = |ns: u64| ns.saturating_sub(summary.start_ns) as f64 / NS_PER_S;
-    let span = |name: &str, start_ns, end_ns, judged, net: Option<String>, numbers| {
+    let span = |name: &str, start_ns, end_ns, judged, net: Option<String>, numbers, proof| {
         let load = loads.iter().find(|load| load.phase == name);
         let load = load.map(|load| PhaseLoad { outcome: load.outcome, busiest_thread: load.busiest_thread });
         let (start_s, end_s) = (since(start_ns), since(end_ns));
         let phase = Phase { name: name.to_owned(), start_s, end_s, judged, net, load };
-        Span { phase, duration_s: (end_s - start_s).max(0.0), numbers }
+        Span { phase, duration_s: (end_s - start_s).max(0.0), numbers, proof }
     };
     let parts = phases.parts();
     if parts.is_empty() {
-        return vec![span(RUN, summary.start_ns, summary.end_ns, true, None, phases.whole())];
+        return vec![span(RUN, summary.start_ns, summary.end_ns, true, None, phases.whole(), None)];
     }
     let ends = parts.iter().skip(1).map(|part| part.start_ns).chain([summary.end_ns]);
     let parts = parts.iter().zip(ends);
     parts
+        .filter(|(part, _)| !part.is_between)
         .map(|(part, end_ns)| {
-            span(&part.name, part.start_ns, end_ns, part.judged, part.condition.clone(), &part.numbers)
+            let (condition, proof) = (part.condition.clone(), part.proof.as_ref());
+            span(&part.name, part.start_ns, end_ns, part.judged, condition, &part.numbers, proof)
         })
         .collect()
 }
 
-/// Nothing injects the condition of a phase yet: what was measured without it is no answer.
-fn doubt_of_condition(phase: &Phase) -> Option<String> {
-    phase.net.as_ref().map(|net| format!("the network condition `{net}` was not injected"))
+/// What was measured without the condition that was asked for is no answer.
+fn doubt_of_condition(span: &Span<'_>) -> Option<String> {
+    let net = span.phase.net.as_ref()?;
+    let Some(proof) = span.proof else {
+        return Some(format!("the network condition `{net}` was not injected"));
+    };
+    let what = if proof.conditions.is_empty() { "was not injected" } else { "is not proved" };
+    (!proof.is_proved())
+        .then(|| format!("the network condition `{net}` {what}: {}", proof.problems.join("; ")))
 }
 
 /// Why the load of a phase makes its numbers say nothing about the target.

@@ -4,6 +4,7 @@
 
 mod build;
 mod build_gpu;
+mod condition;
 mod databases;
 mod distribution;
 mod github;

@@ -165,6 +165,7 @@ fn a_condition_that_was_not_injected_is_no_pass() {
             name: "a".to_owned(),
             judged: true,
             condition: condition.map(str::to_owned),
+            is_between: false,
         });
         count_into(&mut phases);
         let report = build(&summary(), &profile(), &phases, &[]);

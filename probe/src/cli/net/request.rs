@@ -1,6 +1,7 @@
 //! From the arguments of `probe net apply` to what the injector is asked for.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::Path;
 
 use clap::ValueEnum as _;
@@ -64,8 +65,35 @@ fn settings(pairs: &[String]) -> Result<String, String> {
     Ok(text)
 }
 
+/// Where the condition of a phase is put up, as far as its words say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::cli) struct Place {
+    /// The device.
+    pub(in crate::cli) device: Option<String>,
+    /// Who answers echoes there.
+    pub(in crate::cli) echo: Option<IpAddr>,
+}
+
+impl Place {
+    /// Takes `dev=` and `echo=` out of the words of a condition; the rest is what [`more`] reads.
+    pub(in crate::cli) fn take(text: &str) -> Result<(Self, String), String> {
+        let mut place = Self::default();
+        let mut rest = Vec::new();
+        for word in text.split_whitespace() {
+            match word.split_once('=') {
+                Some(("dev", device)) => place.device = Some(device.to_owned()),
+                Some(("echo", echo)) => {
+                    place.echo = Some(echo.parse().map_err(|_| format!("`{echo}` is no address"))?);
+                }
+                _ => rest.push(word),
+            }
+        }
+        Ok((place, rest.join(" ")))
+    }
+}
+
 /// `CONDITION key=value …`
-fn more(text: &str) -> Result<Target, String> {
+pub(in crate::cli) fn more(text: &str) -> Result<Target, String> {
     let mut words = text.split_whitespace();
     let name = words.next().ok_or("names no condition")?;
     let condition = read::load(name).map_err(|errors| errors.to_string())?;
@@ -109,6 +137,14 @@ mod tests {
         for bad in ["delay", "=1", "a b=1", ".x=1"] {
             assert!(settings(&[bad.to_owned()]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_place_is_taken_out() {
+        let (place, rest) = Place::take("poor dev=eth0 port=80 echo=10.0.0.2").unwrap();
+        let echo = Some(IpAddr::from([10, 0, 0, 2]));
+        assert_eq!((place, rest.as_str()), (Place { device: Some("eth0".to_owned()), echo }, "poor port=80"));
+        assert!(Place::take("poor echo=nobody").unwrap_err().contains("`nobody`"));
     }
 
     #[test]

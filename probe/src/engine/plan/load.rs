@@ -202,7 +202,7 @@ mod tests {
             name: "peak".to_owned(),
             duration: Duration::from_secs(90),
             judged: true,
-            net: None,
+            net: Vec::new(),
             load: None,
             vars: BTreeMap::from([("users".to_owned(), "50".to_owned())]),
         }

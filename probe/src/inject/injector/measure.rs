@@ -1,6 +1,7 @@
 //! The measuring half of the injector: echoes through the classes, counters, read-back.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +12,7 @@ use super::super::ping::{self, Outcome, Series};
 use super::super::plan::{Class, Direction, EchoIds, Hook, Place, RATE_ECHO_PAYLOAD};
 use super::super::proof::{self, ConditionProof, Proof, RateProof};
 use super::Injector;
+use super::clean::Clean;
 
 /// Echoes for the middle of the round trip.
 const RTT_ECHOES: u16 = 21;
@@ -30,39 +32,30 @@ const OVERLOAD_PERCENT: u32 = 125;
 #[derive(Debug)]
 pub(super) struct Measured {
     echo: Option<IpAddr>,
-    before: Option<Duration>,
-    after: Option<Duration>,
+    before: Clean,
+    after: Clean,
     proof: Proof,
 }
 
 impl Measured {
     pub(super) fn new(echo: Option<IpAddr>) -> Self {
-        Self { echo, before: None, after: None, proof: Proof::default() }
+        Self { echo, before: Clean::default(), after: Clean::default(), proof: Proof::default() }
     }
 
-    pub(super) fn before(&mut self, place: &Place) -> Result<()> {
-        self.before = self.clean_round_trip(place)?;
+    pub(super) fn before(&mut self, place: &Place, fastest: Option<u64>) -> Result<()> {
+        self.before = Clean::measure(self.echo, place, fastest)?;
         Ok(())
     }
 
-    pub(super) fn after(&mut self, place: &Place) -> Result<()> {
-        self.after = self.clean_round_trip(place)?;
+    pub(super) fn after(&mut self, place: &Place, fastest: Option<u64>) -> Result<()> {
+        self.after = Clean::measure(self.echo, place, fastest)?;
         Ok(())
     }
+}
 
-    /// With an identifier that no rule knows.
-    fn clean_round_trip(&self, place: &Place) -> Result<Option<Duration>> {
-        let Some(to) = self.echo else { return Ok(None) };
-        let series = Series {
-            to,
-            id: place.echo_id.wrapping_sub(1),
-            count: RTT_ECHOES,
-            every: Duration::from_millis(5),
-            payload: SMALL_PAYLOAD,
-            patience: Duration::from_secs(1),
-        };
-        Ok(ping::run(&series).context("failed to measure the clean round trip")?.median())
-    }
+/// The fastest rate that is asked for and that our echoes can fill, bytes per second.
+pub(super) fn fastest(injector: &Injector) -> Option<u64> {
+    injector.links.iter().filter_map(|link| link.rate).filter(|rate| *rate <= FASTEST_MEASURED).max()
 }
 
 /// Reads back and measures all conditions.
@@ -90,7 +83,7 @@ pub(super) fn verify(injector: &mut Injector) -> Result<Proof> {
                 "round trip, loss and rate were not measured: no host is known that answers echoes, name one with --echo"
                     .to_owned(),
             ),
-            Some(to) if injector.measured.before.is_none() => {
+            Some(to) if injector.measured.before.round_trip.is_none() => {
                 proof.problems.push(format!("{to} does not answer echoes, so nothing could be measured"));
             }
             Some(to) => {
@@ -195,7 +188,9 @@ fn measure(injector: &mut Injector, index: usize, to: IpAddr, condition: &mut Co
     let count = count.min(u16::try_from(affordable).unwrap_or(u16::MAX)).max(RTT_ECHOES);
     let series = Series { to, id: ids.round_trip, count, every, payload: SMALL_PAYLOAD, patience };
     let outcome = echo(injector, &series)?;
-    condition.rtt.before_s = injector.measured.before.map(|time| time.as_secs_f64());
+    let before = injector.measured.before;
+    condition.rtt.before_s = before.round_trip.map(|time| time.as_secs_f64());
+    condition.loss.before = before.lost;
     condition.rtt.during_s = outcome.median().map(|time| time.as_secs_f64());
     condition.loss.sent = outcome.sent;
     condition.loss.lost = outcome.lost();
@@ -205,6 +200,8 @@ fn measure(injector: &mut Injector, index: usize, to: IpAddr, condition: &mut Co
             direction: class.direction.name().to_owned(),
             asked: asked as f64,
             measured: rate(injector, &class, &link, asked, ids, to)?,
+            before: before.rate,
+            after: None,
         });
     }
     Ok(())
@@ -216,6 +213,9 @@ fn echo(injector: &mut Injector, series: &Series) -> Result<Outcome> {
     let echoes = std::thread::Builder::new().name("echo".to_owned()).spawn(move || ping::run(&series));
     let echoes = echoes.context("failed to start a thread for echoes")?;
     while !echoes.is_finished() {
+        if injector.request.cancelled.load(Ordering::Relaxed) {
+            anyhow::bail!("the run ended before the condition was measured");
+        }
         injector.tick()?;
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -321,11 +321,14 @@ pub(super) fn last_counts(injector: &mut Injector) -> Result<()> {
 /// The whole proof, when all is taken back.
 pub(super) fn finish(injector: &Injector) -> Proof {
     let mut proof = injector.measured.proof.clone();
-    let after = injector.measured.after.map(|time| time.as_secs_f64());
+    let (before, after) = (injector.measured.before, injector.measured.after);
     for condition in &mut proof.conditions {
-        condition.rtt.after_s = after;
+        condition.rtt.after_s = after.round_trip.map(|time| time.as_secs_f64());
+        condition.loss.after = after.lost;
+        condition.rates.iter_mut().for_each(|rate| rate.after = after.rate);
     }
-    if let (Some(before), Some(after)) = (injector.measured.before, injector.measured.after)
+    proof.problems.extend(proof::judge_after(&proof));
+    if let (Some(before), Some(after)) = (before.round_trip, after.round_trip)
         && after > before + Duration::from_millis(5).max(before)
         && proof.conditions.iter().any(|condition| condition.rtt.asked_s > 0.0)
     {

@@ -12,7 +12,7 @@ use super::super::journal::{self, Change, Saved};
 use super::super::mirror;
 use super::super::netns::ROOT_PARENT;
 use super::super::plan::{self, Class, Hook, ROOT};
-use super::{Injector, refuse};
+use super::{Injector, measure, refuse};
 
 /// Disciplines that list classes of their own making, which come back with them.
 const OWN_CLASSES: [&str; 4] = ["tbf", "fq_codel", "sfq", "cake"];
@@ -22,7 +22,8 @@ impl Injector {
         self.describe(netns)?;
         let replaced = self.foreign_root()?;
         self.start_guard()?;
-        self.measured.before(&self.place)?;
+        let fastest = measure::fastest(self);
+        self.measured.before(&self.place, fastest)?;
         if !self.plan.classes.is_empty() {
             self.note(Change::Root { replaced: replaced.clone() })?;
             if let Some(saved) = &replaced {

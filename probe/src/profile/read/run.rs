@@ -27,7 +27,7 @@ impl Reader {
             let duration =
                 self.required(table, "duration", at, &whose).and_then(|value| self.span(value, "duration"));
             let judged = table.get("judged").map_or(Some(true), |value| self.flag(value, "judged"));
-            let net = table.get("net").and_then(|value| self.string(value, "net"));
+            let net = table.get("net").map_or_else(Vec::new, |value| self.conditions(value));
             let load = table.get("load").map(|value| self.command(value, "load"));
             let vars = table.get("vars").map_or_else(BTreeMap::new, |value| self.vars(value));
             if let (Some(name), Some(duration), Some(judged)) = (name, duration, judged) {
@@ -39,6 +39,22 @@ impl Reader {
             self.error(at, "no phase is judged, so that no objective could pass".to_owned());
         }
         phases
+    }
+
+    /// One condition, or a list of them.
+    fn conditions(&mut self, value: &Value<'_>) -> Vec<String> {
+        let items = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        let named: Vec<String> = items.into_iter().filter_map(|item| self.string(item, "net")).collect();
+        if named.is_empty() || named.iter().any(|name| name.trim().is_empty()) {
+            self.error(
+                value.span().start,
+                "`net` names no condition, leave it out for a clean network".to_owned(),
+            );
+        }
+        named
     }
 
     pub(super) fn load(&mut self, value: Option<&Value<'_>>) -> LoadPlan {

@@ -5,6 +5,7 @@
 //! change their meaning.
 
 mod comparison;
+mod condition;
 mod gpu;
 mod http;
 mod outgoing;
@@ -18,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use comparison::{Comparison, LeftOut};
+pub use condition::{Condition, ConditionRate};
 pub use gpu::{Gpu, GpuInstance, GpuOverlap, GpuProcess};
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use outgoing::Outgoing;
@@ -44,6 +46,9 @@ pub struct Report {
     pub health: Health,
     /// The parts of the run.
     pub phases: Vec<Phase>,
+    /// The network conditions that were injected, by phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
     /// How connections came in.
     pub accept: Accept,
     /// By name.

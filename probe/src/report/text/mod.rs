@@ -3,6 +3,7 @@
 //! What comes from outside (paths, command lines, names) is made harmless here once more, whatever was done
 //! to it before: the report may be one that somebody else wrote.
 
+mod condition;
 pub(super) mod format;
 mod gpu;
 mod outgoing;
@@ -35,6 +36,7 @@ impl Renderer for Text {
             section::header(report),
             section::objectives(report),
             section::phases(report),
+            condition::conditions(report),
             section::comparison(report),
             section::endpoints(report),
             section::breakdown(report),
