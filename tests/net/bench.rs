@@ -18,6 +18,9 @@ use nix::{
 };
 use probe_tests::{probe::binary, wait};
 
+/// Payload per byte on the wire at an MTU of 1500: TCP with time stamps, IP and Ethernet headers.
+pub(crate) const TCP_SHARE: f64 = 1448.0 / 1514.0;
+
 /// Measuring takes seconds, and many more on an emulated machine.
 pub(crate) const APPLIED: Duration = Duration::from_mins(2);
 
@@ -72,9 +75,15 @@ pub(crate) struct Ended {
 impl Injection {
     /// Applies a condition and waits until it has been measured.
     pub(crate) fn start(arguments: &[&str]) -> Result<Self> {
+        Self::start_in(arguments, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_in(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let state = tempfile::tempdir()?;
         let all = [&["apply"], arguments].concat();
         let child = net(&all, &state)?
+            .envs(environment.iter().copied())
             .stdout(fs::File::create(state.path().join("stdout"))?)
             .stderr(fs::File::create(state.path().join("stderr"))?)
             .spawn()?;
@@ -139,6 +148,34 @@ impl Drop for Injection {
     }
 }
 
+/// Another network namespace, as long as its only process lives.
+pub(crate) struct Namespace(Child);
+
+impl Namespace {
+    pub(crate) fn new() -> Result<Self> {
+        let namespace = Self(Command::new("unshare").args(["-n", "sleep", "600"]).spawn()?);
+        let pid = namespace.pid();
+        wait::until("the other namespace", wait::SOON, || {
+            let ours = fs::read_link("/proc/thread-self/ns/net")?;
+            let theirs = fs::read_link(format!("/proc/{pid}/ns/net"))?;
+            let is_sleeping = fs::read_to_string(format!("/proc/{pid}/comm"))?.trim() == "sleep";
+            Ok((ours != theirs && is_sleeping).then_some(()))
+        })?;
+        Ok(namespace)
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
 /// A UDP server that answers each packet.
 pub(crate) fn udp_echo(addr: &str) -> Result<SocketAddr> {
     let server = UdpSocket::bind(addr)?;
@@ -155,6 +192,17 @@ pub(crate) fn udp_echo(addr: &str) -> Result<SocketAddr> {
 
 /// The middle of `count` round trips of one UDP packet.
 pub(crate) fn round_trip(to: SocketAddr, count: usize, payload: usize) -> Result<Duration> {
+    Ok(round_trips(to, count, payload)?[count / 2])
+}
+
+/// The lower tenth of these: a delay is never shorter than it was made, and what a busy or emulated machine adds to some
+/// of them is not its doing.
+pub(crate) fn undisturbed(to: SocketAddr, count: usize, payload: usize) -> Result<Duration> {
+    Ok(round_trips(to, count, payload)?[count / 10])
+}
+
+/// Round trips, the shortest first.
+fn round_trips(to: SocketAddr, count: usize, payload: usize) -> Result<Vec<Duration>> {
     let client = UdpSocket::bind("0.0.0.0:0")?;
     client.set_read_timeout(Some(Duration::from_secs(20)))?;
     let mut times = Vec::new();
@@ -165,20 +213,29 @@ pub(crate) fn round_trip(to: SocketAddr, count: usize, payload: usize) -> Result
         times.push(start.elapsed());
     }
     times.sort_unstable();
-    Ok(times[count / 2])
+    Ok(times)
 }
 
 /// Bytes per second that a TCP receiver gets, and how many: after `skip` bytes, over `bytes` more.
 pub(crate) fn goodput(listener: &TcpListener, skip: usize, bytes: usize) -> Result<f64> {
-    let addr = listener.local_addr()?;
-    let sender = thread::spawn(move || -> Result<()> {
-        let mut stream = TcpStream::connect(addr)?;
+    goodput_between(listener, false, skip, bytes)
+}
+
+/// The same, from who accepts to who connects where it is `reverse`d.
+pub(crate) fn goodput_between(
+    listener: &TcpListener,
+    reverse: bool,
+    skip: usize,
+    bytes: usize,
+) -> Result<f64> {
+    let connected = TcpStream::connect(listener.local_addr()?)?;
+    let (accepted, _) = listener.accept()?;
+    let (mut from, mut stream) = if reverse { (accepted, connected) } else { (connected, accepted) };
+    let sender = thread::spawn(move || {
         let block = vec![7; 16 << 10];
         // Ends when the receiver has enough and closes.
-        while stream.write_all(&block).is_ok() {}
-        Ok(())
+        while from.write_all(&block).is_ok() {}
     });
-    let (mut stream, _) = listener.accept()?;
     let mut buffer = vec![0; 64 << 10];
     let mut read = |wanted: usize| -> Result<usize> {
         let mut got = 0;
@@ -194,7 +251,7 @@ pub(crate) fn goodput(listener: &TcpListener, skip: usize, bytes: usize) -> Resu
     let got = read(bytes)?;
     let rate = got as f64 / start.elapsed().as_secs_f64();
     drop(stream);
-    sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+    sender.join().map_err(|_| anyhow!("the sender panicked"))?;
     Ok(rate)
 }
 

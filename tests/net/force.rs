@@ -8,7 +8,7 @@ use probe_tests::wait;
 
 use crate::{
     Suite,
-    bench::{self, Injection, arrivals, goodput, is_plausible, round_trip, run, udp_echo},
+    bench::{self, Injection, arrivals, goodput, is_plausible, round_trip, run, udp_echo, undisturbed},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -22,14 +22,11 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add_netem("force::steps_are_followed", steps);
 }
 
-/// Payload per byte on the wire at an MTU of 1500: TCP with time stamps, IP and Ethernet headers.
-const TCP_SHARE: f64 = 1448.0 / 1514.0;
-
 fn rate() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port().to_string();
     let mut injection = Injection::start(&["--dev", "lo", "--set", "rate=20mbit", "--port", &port])?;
-    let on_wire = goodput(&listener, 1_000_000, 6_000_000)? / TCP_SHARE;
+    let on_wire = goodput(&listener, 1_000_000, 6_000_000)? / bench::TCP_SHARE;
     ensure!((on_wire / 2.5e6 - 1.0).abs() < 0.05, "{on_wire} bytes/s, asked 2500000");
     let ended = injection.stop()?;
     ensure!(
@@ -88,13 +85,13 @@ fn loss_over_tcp() -> Result<()> {
 
 fn delay() -> Result<()> {
     let echo = udp_echo("127.0.0.1:0")?;
-    let clean = round_trip(echo, 21, 100)?;
+    let clean = undisturbed(echo, 31, 100)?;
     let port = echo.port().to_string();
     for ms in [20, 100] {
         let up = format!("up.delay={ms}ms");
         let arguments = ["--dev", "lo", "--set", &up, "--set", "down.delay=10ms", "--port", &port];
         let mut injection = Injection::start(&arguments)?;
-        let added = round_trip(echo, 21, 100)?.saturating_sub(clean);
+        let added = undisturbed(echo, 31, 100)?.saturating_sub(clean);
         let asked = Duration::from_millis(ms + 10);
         let allowed = (asked / 20).max(Duration::from_millis(2));
         ensure!(added.abs_diff(asked) <= allowed, "{added:?}, asked {asked:?}");
@@ -166,18 +163,8 @@ fn killed() -> Result<()> {
 
 /// Packets that come in wait in a device between, and only those of the service's port.
 fn incoming() -> Result<()> {
-    let mut other = std::process::Command::new("unshare").args(["-n", "sleep", "600"]).spawn()?;
-    let pid = other.id().to_string();
-    let result = wait::until("the other namespace", wait::SOON, || {
-        let ours = fs::read_link("/proc/thread-self/ns/net")?;
-        let theirs = fs::read_link(format!("/proc/{pid}/ns/net"))?;
-        let is_sleeping = fs::read_to_string(format!("/proc/{pid}/comm"))?.trim() == "sleep";
-        Ok((ours != theirs && is_sleeping).then_some(()))
-    })
-    .and_then(|()| incoming_from(&pid));
-    let _gone = other.kill();
-    let _gone = other.wait();
-    result
+    let other = bench::Namespace::new()?;
+    incoming_from(&other.pid())
 }
 
 fn incoming_from(pid: &str) -> Result<()> {
@@ -187,6 +174,7 @@ fn incoming_from(pid: &str) -> Result<()> {
     let there = |arguments: &[&str]| run("nsenter", &[&["-t", pid, "-n", "ip"], arguments].concat());
     there(&["addr", "add", "10.99.0.2/24", "dev", "there"])?;
     there(&["link", "set", "there", "up"])?;
+    wait::until("a carrier", wait::SOON, || Ok(bench::look("here")?.contains("state UP").then_some(())))?;
     let before = bench::look("here")?;
     let arguments = ["--dev", "here", "--set", "up.rate=4mbit", "--echo", "10.99.0.2", "--proto", "icmp"];
     let mut injection = Injection::start(&arguments)?;

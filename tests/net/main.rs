@@ -4,9 +4,12 @@
 
 mod bench;
 mod force;
+mod kinds;
 mod phase;
+mod pipeline;
 mod refuse;
 mod restore;
+mod scope;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,9 @@ fn main() -> ExitCode {
     let mut suite = Suite { obstacle, no_netem, trials: Vec::new() };
     force::add_to(&mut suite);
     phase::add_to(&mut suite);
+    kinds::add_to(&mut suite);
+    pipeline::add_to(&mut suite);
+    scope::add_to(&mut suite);
     restore::add_to(&mut suite);
     refuse::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()

@@ -28,7 +28,7 @@ pub fn obstacle(loads_programs: impl FnOnce() -> Result<(), String>) -> Option<R
 /// The kernel was built without something that a trial needs.
 #[must_use]
 pub fn lacks(what: &str) -> Reason {
-    Reason(format!("this kernel lacks {what}"))
+    Reason(format!("the kernel lacks {what}"))
 }
 
 /// Makes a trial of a test function, ignored where there is an obstacle.

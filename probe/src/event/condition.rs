@@ -53,7 +53,7 @@ pub struct ConditionProof {
     pub overflowed: u64,
 }
 
-/// See [`ConditionProof::rtt`]; seconds, medians.
+/// See [`ConditionProof::rtt`]; seconds: the lower tenth, under jitter the median.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RttProof {
     /// On top of what it is without.

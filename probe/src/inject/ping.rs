@@ -57,6 +57,14 @@ impl Outcome {
         times.get(times.len() / 2).copied()
     }
 
+    /// A round trip that the machine itself did not lengthen, as far as can be known: the lower tenth. What delays
+    /// packets never lets one through early.
+    pub fn undisturbed(&self) -> Option<Duration> {
+        let mut times: Vec<_> = self.answers.iter().map(|answer| answer.round_trip).collect();
+        times.sort_unstable();
+        times.get(times.len() / 10).copied()
+    }
+
     /// Requests without an answer.
     pub fn lost(&self) -> u64 {
         self.sent.saturating_sub(self.answers.len() as u64)

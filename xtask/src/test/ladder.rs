@@ -17,8 +17,9 @@ use crate::vm::{self, Size};
 use crate::{exec, paths};
 
 /// What a user asks for.
-#[derive(Default)]
 pub(super) struct Options {
+    /// The program of the tests.
+    pub(super) suite: &'static str,
     pub(super) filter: Option<String>,
     /// Kernel lines, or `host`; all of them where none is named.
     pub(super) on: Vec<String>,
@@ -28,6 +29,16 @@ pub(super) struct Options {
     pub(super) writes: bool,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self { suite: KERNEL, filter: None, on: Vec::new(), is_brief: false, writes: false }
+    }
+}
+
+/// The tests of the kernel programs.
+const KERNEL: &str = "kernel";
+/// The tests of network conditions.
+pub(super) const NET: &str = "net";
 /// The name of this machine's own kernel among those of the ladder.
 const HOST: &str = "host";
 /// All trials on one emulated kernel.
@@ -63,7 +74,7 @@ pub(super) enum Ending {
 /// Gives all results as one sum.
 pub(super) fn run(options: &Options) -> Result<Summary> {
     let ready = setup::run(Goal::Tests, &BUILD)?;
-    let program = test_program()?;
+    let program = test_program(options.suite)?;
     let is_asked = |line: &vm::Line| options.on.is_empty() || options.on.iter().any(|name| name == line.name);
     let lines: Vec<vm::Line> = vm::LINES.into_iter().filter(is_asked).collect();
     let mut columns = Vec::new();
@@ -100,29 +111,20 @@ pub(super) fn run(options: &Options) -> Result<Summary> {
         total.failed += 1;
     }
     let is_whole = options.on.is_empty() && options.filter.is_none() && !options.is_brief;
-    table::show(&columns, is_whole || options.writes)?;
+    table::show(&columns, options.suite == KERNEL && (is_whole || options.writes))?;
     Ok(total)
 }
 
 /// The tests' program, built.
-fn test_program() -> Result<String> {
+fn test_program(suite: &str) -> Result<String> {
     let mut cargo = exec::cargo();
-    cargo.args([
-        "test",
-        "--no-run",
-        "--package",
-        "probe-tests",
-        "--test",
-        "kernel",
-        "--message-format",
-        "json",
-    ]);
+    cargo.args(["test", "--no-run", "--package", "probe-tests", "--test", suite, "--message-format", "json"]);
     let messages = exec::capture(&mut cargo)?;
     let program = messages.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        (message["target"]["name"] == "kernel").then(|| message["executable"].as_str().map(str::to_owned))?
+        (message["target"]["name"] == suite).then(|| message["executable"].as_str().map(str::to_owned))?
     });
-    program.context("failed to find the program of the kernel tests in cargo's answer")
+    program.with_context(|| format!("failed to find the program of the {suite} tests in cargo's answer"))
 }
 
 /// The command of one run, without its place.

@@ -19,6 +19,7 @@ use summary::{Failures, Summary};
 pub(crate) const OPTIONS: &str = "      --filter TEXT    only tests whose name contains TEXT\n      \
      --kernels        the kernel tests on each kernel of the ladder (see vm), and on the host\n      \
      --on NAMES       only on these: 5.10, 6.1, 6.12, 7, host\n      \
+     --net            with --kernels: the tests of network conditions instead\n      \
      --brief          of each file of tests only the first\n      \
      --write          write the table of the README, also after a part\n";
 
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Result<bool> {
             Long("kernels") => on_kernels = true,
             Long("on") => options.on = args.value()?.string()?.split(',').map(str::to_owned).collect(),
             Long("brief") => options.is_brief = true,
+            Long("net") => options.suite = ladder::NET,
             Long("write") => options.writes = true,
             _ => return Err(arg.unexpected().into()),
         }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::super::ping::{self, Series};
 use super::super::plan::{Place, RATE_ECHO_PAYLOAD};
 
-/// Echoes for the middle of the round trip.
+/// Echoes for the round trip.
 const ECHOES: u16 = 21;
 const PAYLOAD: usize = 24;
 /// How long a link is filled.
@@ -19,7 +19,7 @@ const MAX_FILL: u32 = 3000;
 /// What is measured beside all classes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clean {
-    /// The middle one.
+    /// The lower tenth.
     pub(super) round_trip: Option<Duration>,
     /// Share of echoes.
     pub(super) lost: Option<f64>,
@@ -42,7 +42,7 @@ impl Clean {
         };
         let outcome = ping::run(&small).context("failed to measure the clean round trip")?;
         let mut clean = Self {
-            round_trip: outcome.median(),
+            round_trip: outcome.undisturbed(),
             lost: (outcome.sent > 0).then(|| outcome.lost() as f64 / outcome.sent as f64),
             rate: None,
         };

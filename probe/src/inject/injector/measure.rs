@@ -14,7 +14,7 @@ use super::super::proof::{self, ConditionProof, Proof, RateProof};
 use super::Injector;
 use super::clean::Clean;
 
-/// Echoes for the middle of the round trip.
+/// Echoes for the round trip.
 const RTT_ECHOES: u16 = 21;
 /// Echoes for a loss.
 const LOSS_ECHOES: u16 = 1000;
@@ -191,7 +191,9 @@ fn measure(injector: &mut Injector, index: usize, to: IpAddr, condition: &mut Co
     let before = injector.measured.before;
     condition.rtt.before_s = before.round_trip.map(|time| time.as_secs_f64());
     condition.loss.before = before.lost;
-    condition.rtt.during_s = outcome.median().map(|time| time.as_secs_f64());
+    // With jitter the middle of what it spreads.
+    let during = if condition.rtt.jitter_s > 0.0 { outcome.median() } else { outcome.undisturbed() };
+    condition.rtt.during_s = during.map(|time| time.as_secs_f64());
     condition.loss.sent = outcome.sent;
     condition.loss.lost = outcome.lost();
     for (class, link) in links {

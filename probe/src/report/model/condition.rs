@@ -26,7 +26,7 @@ pub struct Condition {
     pub seed: Option<u64>,
     /// Asked for on top of the round trip without it.
     pub rtt_asked_s: f64,
-    /// Medians, before the condition was put up.
+    /// The lower tenth of echoes (under jitter the median), before the condition was put up.
     pub rtt_before_s: Option<f64>,
     /// While it was in force.
     pub rtt_during_s: Option<f64>,
