@@ -51,6 +51,13 @@ pub(crate) fn look(device: &str) -> Result<String> {
     Ok(text)
 }
 
+/// The kernel can hold programs on devices by links (tcx), from 6.6 on.
+pub(crate) fn has_tcx() -> Result<bool> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    Ok((numbers.next(), numbers.next()) >= (Some(6), Some(6)))
+}
+
 /// `probe net` with arguments.
 pub(crate) fn net(arguments: &[&str], state: &tempfile::TempDir) -> Result<Command> {
     let mut command = Command::new(binary()?);

@@ -136,7 +136,7 @@ fn killed() -> Result<()> {
     let echo = udp_echo("127.0.0.1:0")?;
     let port = echo.port().to_string();
     let mut injection = Injection::start(&["--dev", "lo", "--set", "rate=80kbit", "--port", &port])?;
-    let has_links = !injection.stderr()?.contains("no tcx");
+    let has_links = bench::has_tcx()?;
     round_trip(echo, 6, 1200)?;
     ensure!(round_trip(echo, 3, 1200)? > Duration::from_millis(100), "not in force");
     // Without its guard, so that only the kernel can have cleaned. (One that is only stopped goes on when its parent dies,

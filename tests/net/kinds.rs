@@ -103,7 +103,7 @@ fn every_value() -> Result<()> {
         near(&up, &format!("/loss-state/{key}"), expected)?;
     }
     let classes = run("tc", &["class", "show", "dev", "lo"])?;
-    ensure!(classes.matches("rate 8Mbit ceil 8Mbit burst 10Kb").count() == 2, "{classes}");
+    ensure!(classes.matches("rate 8Mbit ceil 8Mbit burst 10000b").count() == 2, "{classes}");
     let queues = run("tc", &["qdisc", "show", "dev", "lo"])?;
     ensure!(queues.matches("limit 33p").count() == 2, "{queues}");
     injection.stop()?;

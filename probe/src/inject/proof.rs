@@ -11,7 +11,7 @@ const RTT_TOLERANCE: f64 = 0.05;
 /// See [`RTT_TOLERANCE`].
 const RTT_FLOOR: Duration = Duration::from_millis(2);
 /// A rate may differ by this share.
-const RATE_TOLERANCE: f64 = 0.05;
+pub const RATE_TOLERANCE: f64 = 0.05;
 /// Deviations of the binomial distribution: outside of 99.9 % it is not chance.
 const LOSS_DEVIATIONS: f64 = 3.29;
 
