@@ -58,6 +58,8 @@ kinds! {
     Listen = 15,
     /// [`crate::socket::AckedRaw`]
     Acked = 9,
+    /// [`crate::socket::UnconnectedRaw`]
+    Unconnected = 19,
     /// [`crate::tls::PlainHead`]: a step of a handshake
     TlsHandshake = 16,
     /// [`crate::tls::PlainRaw`]: plain text that a TLS library returned, or none

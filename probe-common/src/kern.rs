@@ -37,6 +37,7 @@ offsets! {
     skc_family: "sock_common"."skc_family",
     inet_sport: "inet_sock"."inet_sport",
     skc_state: "sock_common"."skc_state",
+    sk_err: "sock"."sk_err",
     sk_ack_backlog: "sock"."sk_ack_backlog",
     tcp_copied_seq: "tcp_sock"."copied_seq",
     tcp_rcv_nxt: "tcp_sock"."rcv_nxt",

@@ -49,6 +49,8 @@ pub const CONN_UNIX: u32 = 1 << 7;
 pub const CONN_FOLLOWED: u32 = 1 << 8;
 /// It has left HTTP: a write began with status 101. Its bytes go up whole, and so do acknowledgements.
 pub const CONN_UPGRADED: u32 = 1 << 9;
+/// The tree asked for it, and the handshake is under way.
+pub const CONN_CONNECTING: u32 = 1 << 10;
 
 /// Room for an address: `sun_path` of a Unix-domain socket has 108 bytes; a power of two for the verifier.
 pub const MAX_ADDRESS: usize = 128;
@@ -194,6 +196,22 @@ pub struct ConnRaw {
     pub port: u32,
 }
 
+/// A TCP connection that the traced tree asked for and did not get.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+pub struct UnconnectedRaw {
+    /// When; pid and tid are 0 (mostly softirq context).
+    pub header: Header,
+    /// The peer's IP address; an IPv4 one in the first four bytes.
+    pub address: [u8; 16],
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// The peer's port, host order.
+    pub port: u16,
+    /// The error number that the socket bears, 0 where the application gave up.
+    pub error: u32,
+}
+
 /// The traced tree began to listen on a port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
@@ -294,6 +312,7 @@ const _: () = {
     assert!(size_of::<AckedRaw>() == 40);
     assert!(size_of::<DataRaw>() == size_of::<DataHead>() + 4 * RECV_CAPTURE);
     assert!(size_of::<ConnRaw>() == 48);
+    assert!(size_of::<UnconnectedRaw>() == 48);
     assert!(size_of::<PeerRaw>() == 24 + 16 + MAX_ADDRESS + 8);
     assert!(size_of::<OpStats>() <= 32 * 1024, "the kernel's limit for a per-CPU map value");
 };

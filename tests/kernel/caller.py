@@ -1,17 +1,19 @@
 """Asks a server over and over and logs each call as its own sockets saw it: the oracle of outgoing calls.
 
-python caller.py PORT ROUNDS: begins with a line on stdin, ends a line "done" on stdout, and stays until it is killed.
+python caller.py PORT ROUNDS http|https: begins with a line on stdin, ends with a line "done" on stdout, and stays until it
+is killed.
 """
 
 import http.client
 import json
 import socket
+import ssl
 import sys
 import threading
 import time
 
 
-class CountingSocket(socket.socket):
+class Counting:
     """Counts bytes, and notes when the first one was sent and the last one read."""
 
     first = last = 0.0
@@ -30,15 +32,30 @@ class CountingSocket(socket.socket):
         return n
 
 
+class CountingSocket(Counting, socket.socket):
+    pass
+
+
+class CountingTls(Counting, ssl.SSLSocket):
+    pass
+
+
 def connect(address: tuple[str, int], *_: object) -> CountingSocket:
     sock = CountingSocket(socket.AF_INET, socket.SOCK_STREAM)
     sock.connect(address)
     return sock
 
 
-def open_to(port: int) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection._create_connection = connect  # type: ignore[attr-defined]
+def open_to(port: int, scheme: str) -> http.client.HTTPConnection:
+    if scheme == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.sslsocket_class = CountingTls
+        connection = http.client.HTTPSConnection("127.0.0.1", port, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection._create_connection = connect  # type: ignore[attr-defined]
     connection.connect()
     return connection
 
@@ -49,7 +66,7 @@ def chunks() -> object:
 
 
 def main() -> None:
-    port, rounds = int(sys.argv[1]), int(sys.argv[2])
+    port, rounds, scheme = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     calls = [
         ("GET /items/{id}", "GET", "/items/7?key=secret", None),
         ("HEAD /hello", "HEAD", "/hello", None),
@@ -61,7 +78,7 @@ def main() -> None:
         ("GET /bytes/{id}", "GET", "/bytes/700000", None),
     ]
     sys.stdin.readline()
-    connection = open_to(port)
+    connection = open_to(port, scheme)
     for _ in range(rounds):
         for name, method, target, body in calls:
             sock = connection.sock
@@ -72,6 +89,13 @@ def main() -> None:
             answer.read()
             call = {"name": name, "status": answer.status, "s": sock.last - sock.first}
             print(json.dumps(call | {"sent": sock.sent, "received": sock.received}), flush=True)
+    if scheme == "http":
+        leave_some_open(port)
+    print("done", flush=True)
+    threading.Event().wait()
+
+
+def leave_some_open(port: int) -> None:
     impatient = http.client.HTTPConnection("127.0.0.1", port, timeout=0.1)
     impatient.request("GET", "/sleep?ms=3000")
     try:
@@ -82,10 +106,7 @@ def main() -> None:
     patient.request("GET", "/sleep?ms=60000")
     threading.Thread(target=patient.getresponse, daemon=True).start()
     # Neither HTTP nor TLS: nobody's business.
-    other = open_to(port)
-    other.sock.sendall(b"*1\r\n$4\r\nPING\r\n")
-    print("done", flush=True)
-    threading.Event().wait()
+    open_to(port, "http").sock.sendall(b"*1\r\n$4\r\nPING\r\n")
 
 
 main()

@@ -1,12 +1,17 @@
 """Python's own http.server: blocking calls, a thread per connection.
 
 python http_server.py PORT [SECOND_PORT]: with a second port, a forked child serves it. With TLS_FOLDER in the
-environment it speaks TLS, with key.pem and cert.pem from there.
+environment it speaks TLS, with key.pem and cert.pem from there. With LATE in the environment it waits for a line on stdin
+before it loads anything.
 """
 
 import os
-import ssl
 import sys
+
+if "LATE" in os.environ:
+    sys.stdin.readline()
+
+import ssl
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 

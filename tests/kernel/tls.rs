@@ -14,8 +14,10 @@ use probe_tests::{
     load::Sums,
     probe::Probe,
     report::Report,
-    server::{Server, Uvicorn, certificate, python, python_https_server},
-    stats::{WIRE, percentile, sorted},
+    server::{Server, Uvicorn, certificate, late_https_server, python, python_https_server},
+    servers,
+    stats::{CLIENT, WIRE, percentile, sorted},
+    wait,
 };
 use serde::Deserialize;
 
@@ -32,6 +34,9 @@ pub(crate) fn add_to(suite: &mut Suite) {
         uvicorn_asyncio,
         uvicorn_uvloop,
         http_server,
+        hypercorn,
+        nginx,
+        late_library,
         older_session,
         without_the_library,
         bad_handshakes
@@ -141,7 +146,10 @@ fn exact(server: &Server, plan: &[(&str, &str, u64, u64)], timed: &str) -> Resul
         let of_client =
             sorted(log.entries.iter().filter(|entry| entry.endpoint == timed).map(|entry| entry.took_s));
         let got = outcome.report.endpoint(&template(timed))?.latency_s;
-        for (name, share, value) in [("p50", 0.5, got.p50), ("p95", 0.95, got.p95), ("p99", 0.99, got.p99)] {
+        // Of 400 the p99 is the fourth longest: one that met other work of the machine, and packets wait for that too.
+        for (name, share, value, tolerance) in
+            [("p50", 0.5, got.p50, WIRE), ("p95", 0.95, got.p95, WIRE), ("p99", 0.99, got.p99, CLIENT)]
+        {
             let value = value.with_context(|| format!("no {name}"))?;
             let expected = percentile(&on_wire, share);
             say(&format!(
@@ -150,7 +158,7 @@ fn exact(server: &Server, plan: &[(&str, &str, u64, u64)], timed: &str) -> Resul
                 value * 1e3,
                 percentile(&of_client, share) * 1e3
             ));
-            WIRE.agree(name, expected, value)?;
+            tolerance.agree(name, expected, value)?;
         }
     }
     Ok(())
@@ -187,6 +195,48 @@ fn http_server() -> Result<()> {
     let folder = certificate()?;
     let server = python_https_server(folder.path())?;
     exact(&server, &[("GET", "/first", 0, 1), ("GET", "/plain", 0, 400)], "GET /plain")
+}
+
+/// hypercorn, through anyio's memory buffers.
+fn hypercorn() -> Result<()> {
+    let folder = certificate()?;
+    exact(&servers::hypercorn_in_tls(folder.path())?, UVICORN, "GET /hello")
+}
+
+/// nginx, a program in C that gives the library its socket; behind it the same requests once more, outgoing.
+fn nginx() -> Result<()> {
+    let folder = certificate()?;
+    let app = Uvicorn::new("uvloop", "httptools").start()?;
+    let server = servers::nginx_in_tls(&app.addr().to_string(), folder.path())?;
+    exact(&server, UVICORN, "GET /hello")?;
+    let probe = Probe::attach(server.pid(), &[])?;
+    let plan = [("GET", "/hello", 0, 30)];
+    let log = Client::start(&server, "TLSv1_3", &plan)?.finish()?;
+    let report = finish(probe, &server)?.report;
+    report.matches_exactly(&log.sums())?;
+    let asked = report.outgoing(&format!("GET upstream.test:{} /hello", app.addr().port()))?;
+    ensure!(asked.requests == 30, "{asked:?}");
+    Ok(())
+}
+
+/// A library that is loaded while the probe is attached is found while the server runs.
+fn late_library() -> Result<()> {
+    let folder = certificate()?;
+    let mut server = late_https_server(folder.path())?;
+    let maps = || std::fs::read_to_string(format!("/proc/{}/maps", server.pid()));
+    ensure!(!maps()?.contains("libssl"), "the library is loaded already");
+    let probe = Probe::attach(server.pid(), &["-v"])?;
+    let n_probed = || Ok::<_, anyhow::Error>(probe.stderr()?.matches("symbol=\"SSL_").count());
+    ensure!(n_probed()? == 0, "{}", probe.stderr()?);
+    server.release()?;
+    // Read, write, the newer form of each, and the handshake.
+    wait::until("the probe's look at the new library", wait::SOON, || Ok((n_probed()? == 5).then_some(())))?;
+    server.wait_for_listener()?;
+    let log = Client::start(&server, "TLSv1_3", &[("GET", "/first", 0, 60)])?.finish()?;
+    let outcome = finish(probe, &server)?;
+    outcome.report.matches_exactly(&log.sums())?;
+    ensure!(encrypted(&outcome.report)?.is_none(), "{}", outcome.stdout);
+    Ok(())
 }
 
 /// Of a session that is older than the attach every request since is seen, but for one that a thread awaited inside the

@@ -108,30 +108,40 @@ pub fn certificate() -> Result<tempfile::TempDir> {
 /// Python's `http.server` with a thread for each connection; with `fork`, a child process serves a second
 /// port.
 pub fn python_http_server(fork: bool) -> Result<(Server, SocketAddr)> {
-    start_http_server(fork, None)
+    let (mut server, second) = spawn_http_server(fork, None, false)?;
+    server.wait_for_connect(server.addr)?;
+    if fork {
+        server.wait_for_connect(second)?;
+    }
+    Ok((server, second))
 }
 
 /// The same, on one port, behind TLS.
 pub fn python_https_server(certificate: &Path) -> Result<Server> {
-    start_http_server(false, Some(certificate)).map(|(server, _)| server)
+    let (mut server, _) = spawn_http_server(false, Some(certificate), false)?;
+    server.wait_for_connect(server.addr)?;
+    Ok(server)
 }
 
-fn start_http_server(fork: bool, certificate: Option<&Path>) -> Result<(Server, SocketAddr)> {
+/// The same, which loads its TLS library and listens only after [`Server::release`].
+pub fn late_https_server(certificate: &Path) -> Result<Server> {
+    let (server, _) = spawn_http_server(false, Some(certificate), true)?;
+    server.settle()?;
+    Ok(server)
+}
+
+fn spawn_http_server(fork: bool, certificate: Option<&Path>, late: bool) -> Result<(Server, SocketAddr)> {
     let addr = free_addr(V4)?;
     let second = free_addr(V4)?;
     let mut command = Command::new(python()?);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("kernel/http_server.py"));
     command.arg(addr.port().to_string());
     command.envs(certificate.map(|folder| ("TLS_FOLDER", folder)));
+    command.envs(late.then_some(("LATE", "1")));
     if fork {
         command.arg(second.port().to_string());
     }
-    let mut server = Server::spawn(command, addr)?;
-    server.wait_for_connect(addr)?;
-    if fork {
-        server.wait_for_connect(second)?;
-    }
-    Ok((server, second))
+    Ok((Server::spawn(command, addr)?, second))
 }
 
 /// A server under test. Its whole process group ends when it is dropped.
@@ -185,6 +195,11 @@ impl Server {
             let ready = self.log()?.matches("Application startup complete").count();
             Ok((ready >= workers as usize).then_some(()))
         })?;
+        self.wait_for_connect(self.addr)
+    }
+
+    /// Waits until it listens.
+    pub fn wait_for_listener(&mut self) -> Result<()> {
         self.wait_for_connect(self.addr)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream, UdpSocket},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
@@ -48,6 +48,26 @@ fn with_packages(name: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// hypercorn behind TLS, with `key.pem` and `cert.pem` of a folder.
+pub fn hypercorn_in_tls(certificate: &Path) -> Result<Server> {
+    let addr = free_addr(V4)?;
+    let mut command = hypercorn(&addr.to_string())?;
+    for (option, file) in [("--keyfile", "key.pem"), ("--certfile", "cert.pem")] {
+        command.arg(option).arg(certificate.join(file));
+    }
+    let mut server = Server::spawn(command, addr)?;
+    server.wait_until(|| TcpStream::connect(addr).is_ok())?;
+    Ok(server)
+}
+
+fn hypercorn(bind: &str) -> Result<Command> {
+    let mut command = with_packages("servers")?;
+    command.args(["-m", "hypercorn", "hello.app:app", "--bind", bind, "--keep-alive", "120"]);
+    // No pings but where a test wants them.
+    command.args(["--websocket-ping-interval", "1000"]);
+    Ok(command)
+}
+
 impl Kind {
     /// Starts it and waits until it serves.
     pub fn start(self) -> Result<Server> {
@@ -72,11 +92,7 @@ impl Kind {
                 command
             }
             Self::Gunicorn(workers) => gunicorn(&bind, workers)?,
-            Self::Hypercorn => {
-                let mut command = with_packages("servers")?;
-                command.args(["-m", "hypercorn", "hello.app:app", "--bind", &bind, "--keep-alive", "120"]);
-                command
-            }
+            Self::Hypercorn => hypercorn(&bind)?,
             Self::Granian => {
                 let mut command = with_packages("servers")?;
                 command
@@ -131,16 +147,65 @@ pub fn on_unix_socket(by_gunicorn: bool, folder: &Path) -> Result<(Server, PathB
     Ok((server, path))
 }
 
-/// A program that asks the server on this port `rounds` times for all it has, once it is released, and logs each call.
-pub fn caller(port: u16, rounds: usize) -> Result<Server> {
+/// A program that asks the server on this port `rounds` times for all it has, inside TLS or not, once it is released, and
+/// logs each call.
+pub fn caller(port: u16, rounds: usize, in_tls: bool) -> Result<Server> {
+    let scheme = if in_tls { "https" } else { "http" };
+    script("caller.py", &[&port.to_string(), &rounds.to_string(), scheme], free_addr(V4)?)
+}
+
+/// A program that asks servers on ports that do not answer, once it is released.
+pub fn unheard(nobody: u16, silent: u16, going: u16) -> Result<Server> {
+    let ports = [nobody, silent, going].map(|port| port.to_string());
+    script("unheard.py", &ports.each_ref().map(String::as_str), free_addr(V4)?)
+}
+
+/// An address on which nobody listens.
+pub fn nobody() -> Result<SocketAddr> {
+    free_addr(V4)
+}
+
+/// A server that moves the files of a folder by sendfile and splice.
+pub fn file_server(folder: &Path) -> Result<Server> {
+    let addr = free_addr(V4)?;
+    let mut server = script("file_server.py", &[&addr.port().to_string(), &folder.to_string_lossy()], addr)?;
+    server.wait_until(|| TcpStream::connect(addr).is_ok())?;
+    Ok(server)
+}
+
+/// A server of datagrams.
+pub fn datagrams() -> Result<Server> {
+    let addr = UdpSocket::bind((V4, 0)).and_then(|socket| socket.local_addr())?;
+    let mut server = script("datagrams.py", &[&addr.port().to_string()], addr)?;
+    server.wait_until(|| UdpSocket::bind(addr).is_err())?;
+    Ok(server)
+}
+
+fn script(name: &str, arguments: &[&str], addr: SocketAddr) -> Result<Server> {
     let mut command = Command::new(python()?);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("kernel/caller.py"));
-    command.args([port.to_string(), rounds.to_string()]);
-    Server::spawn(command, free_addr(V4)?)
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("kernel").join(name)).args(arguments);
+    Server::spawn(command, addr)
 }
 
 /// nginx in front of a server, which also serves `/static/` from a folder itself, by sendfile.
 pub fn nginx(upstream: &str, folder: &Path) -> Result<Server> {
+    nginx_on(upstream, folder, "")
+}
+
+/// The same behind TLS, with `key.pem` and `cert.pem` of its folder.
+pub fn nginx_in_tls(upstream: &str, folder: &Path) -> Result<Server> {
+    let at = folder.display();
+    nginx_on(
+        upstream,
+        folder,
+        &format!(
+            " ssl;\n ssl_protocols TLSv1.2 TLSv1.3;\n ssl_certificate {at}/cert.pem;\n ssl_certificate_key {at}/key.pem"
+        ),
+    )
+}
+
+/// `more` stands behind the address that it listens on.
+fn nginx_on(upstream: &str, folder: &Path, more: &str) -> Result<Server> {
     let addr = free_addr(V4)?;
     let at = folder.display();
     let config = format!(
@@ -150,7 +215,7 @@ pub fn nginx(upstream: &str, folder: &Path) -> Result<Server> {
          client_body_temp_path {at}/body;\n proxy_temp_path {at}/proxy;\n fastcgi_temp_path {at}/fastcgi;\n\
          uwsgi_temp_path {at}/uwsgi;\n scgi_temp_path {at}/scgi;\n client_max_body_size 100m;\n\
          upstream app {{ server {upstream}; keepalive 16; }}\n\
-         server {{\n listen {addr};\n location /static/ {{ alias {at}/static/; }}\n\
+         server {{\n listen {addr}{more};\n location /static/ {{ alias {at}/static/; }}\n\
          location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
          proxy_set_header Host upstream.test; }}\n }}\n}}\n"
     );

@@ -40,6 +40,7 @@ const O_NONBLOCK: u32 = 0o4000;
 /// TCP states (include/net/tcp_states.h).
 pub(crate) mod tcp_state {
     pub(crate) const ESTABLISHED: u64 = 1;
+    pub(crate) const SYN_SENT: u64 = 2;
     pub(crate) const SYN_RECV: u64 = 3;
     pub(crate) const CLOSE: u64 = 7;
     pub(crate) const CLOSE_WAIT: u64 = 8;
@@ -183,6 +184,24 @@ pub(crate) fn local_port(sk: u64) -> Option<u16> {
 #[inline(always)]
 pub(crate) fn state(sk: u64) -> Option<u8> {
     read(sk + offset!(skc_state))
+}
+
+/// Error that a socket bears, 0 for none.
+#[inline(always)]
+pub(crate) fn error(sk: u64) -> Option<u32> {
+    read(sk + offset!(sk_err))
+}
+
+/// Where a TCP socket leads to: port in host order, and its address, an IPv4 one in the first four bytes.
+#[inline(always)]
+pub(crate) fn peer_address(sk: u64, family: u16) -> Option<(u16, [u8; 16])> {
+    let (port, at, len) = peer(sk, family)?;
+    if len == 16 {
+        return Some((port, read(at)?));
+    }
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&read::<[u8; 4]>(at)?);
+    Some((port, address))
 }
 
 /// Connections in a listener's accept queue.

@@ -88,7 +88,7 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
                 return None;
             }
             Carries::Datagrams if call.ret > 0 => {
-                quic::look(found.sk, buffer);
+                quic::look(found.sk, buffer, call.ret);
                 return None;
             }
             Carries::Unix if call.ret > 0 => found.sk,

@@ -14,9 +14,15 @@ static QUIC: HashMap<u32, u64> = HashMap::with_max_entries(64, 0);
 /// QUIC version 1 and 2 (RFC 9000, RFC 9369).
 const VERSIONS: [u32; 2] = [1, 0x6b33_43cf];
 
-/// A datagram was received.
+/// Form, version, and the lengths of two connection ids.
+const LONG_HEADER_BYTES: i64 = 7;
+
+/// A datagram of so many bytes was received.
 #[inline(always)]
-pub(crate) fn look(sk: u64, buffer: Buffer) -> Option<()> {
+pub(crate) fn look(sk: u64, buffer: Buffer, len: i64) -> Option<()> {
+    if len < LONG_HEADER_BYTES {
+        return None;
+    }
     let (first, version) = capture::first_byte_and_word(buffer)?;
     // Header form and fixed bit.
     if first & 0xc0 != 0xc0 || (version != VERSIONS[0] && version != VERSIONS[1]) {

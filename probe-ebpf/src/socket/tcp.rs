@@ -7,8 +7,8 @@ use probe_common::{
     header::{Header, Kind},
     rungs::Missing,
     socket::{
-        AckedRaw, CONN_CLOSED, CONN_FOLLOWED, CONN_RESET, CONN_SERVER, CONN_UPGRADED, Conn, ConnRaw,
-        ListenRaw,
+        AckedRaw, CONN_CLOSED, CONN_CONNECTING, CONN_FOLLOWED, CONN_RESET, CONN_SERVER, CONN_UPGRADED, Conn,
+        ConnRaw, ListenRaw, UnconnectedRaw,
     },
 };
 
@@ -51,6 +51,13 @@ fn try_state(ctx: &RawTracePointContext) -> Option<i32> {
                 reserved: 0,
             });
         }
+        tcp_state::SYN_SENT => {
+            process::traced(ctx.pid())?;
+            // It has no local port yet.
+            conns::add_as(sk, 0, 0, CONN_CONNECTING)?;
+        }
+        tcp_state::ESTABLISHED if old == tcp_state::SYN_SENT => connected(sk)?,
+        tcp_state::CLOSE if old == tcp_state::SYN_SENT => unconnected(sk, now)?,
         tcp_state::CLOSE => {
             // Without a FIN from either side first, it was a reset.
             let reset = old == tcp_state::ESTABLISHED || old == tcp_state::CLOSE_WAIT;
@@ -59,6 +66,39 @@ fn try_state(ctx: &RawTracePointContext) -> Option<i32> {
         _ => {}
     }
     Some(0)
+}
+
+/// A connection that the tree asked for is there.
+#[inline(always)]
+fn connected(sk: u64) -> Option<()> {
+    // SAFETY: a valid map value; nobody else uses a connection that is being made.
+    let conn = unsafe { &mut *conns::get(sk)? };
+    if conn.flags & (CONN_CONNECTING | CONN_CLOSED) == CONN_CONNECTING {
+        conn.flags &= !CONN_CONNECTING;
+        conn.port = u32::from(kern::local_port(sk)?);
+    }
+    Some(())
+}
+
+/// A connection that the tree asked for will not come about.
+#[inline(always)]
+fn unconnected(sk: u64, ts_ns: u64) -> Option<()> {
+    // SAFETY: a valid map value; nobody else uses a connection that is being made.
+    let conn = unsafe { &mut *conns::get(sk)? };
+    if conn.flags & (CONN_CONNECTING | CONN_CLOSED) != CONN_CONNECTING {
+        return None;
+    }
+    conn.flags |= CONN_CLOSED;
+    let family = kern::family(sk)?;
+    let (port, address) = kern::peer_address(sk, family)?;
+    emit(&UnconnectedRaw {
+        header: Header { ts_ns, pid: 0, tid: 0, kind: Kind::Unconnected as u32, reserved: 0 },
+        address,
+        family,
+        port,
+        error: kern::error(sk)?,
+    });
+    Some(())
 }
 
 /// Tells user space that a followed connection is gone; softirq context, so nobody's pid.

@@ -117,6 +117,11 @@ impl EndpointTable {
         self.folded.len()
     }
 
+    /// The endpoint of a name that is made elsewhere, bounded like any other.
+    pub(super) fn index_as(&mut self, name: &str) -> EndpointIndex {
+        self.index_by_name.get(name).copied().unwrap_or_else(|| self.admit(name, false))
+    }
+
     /// The endpoint of a name that another table has admitted.
     pub(super) fn index_of_name(&mut self, name: &str) -> EndpointIndex {
         self.index_by_name.get(name).copied().unwrap_or_else(|| self.push(name))

@@ -107,6 +107,7 @@ impl Aggregate {
                 listener.add(*queue_wait_ns, *backlog);
             }
             Finding::Abandoned { port } => self.listeners.entry(*port).or_default().abandoned += 1,
+            Finding::Unconnected { to, why } => self.outgoing.add_unconnected(to, *why),
             Finding::WebSocket(path, seen) => {
                 let index = self.table.index_of("GET", path);
                 self.websockets.entry(index).or_default().add(seen);
@@ -204,6 +205,7 @@ impl Aggregate {
             Kind::Stage => {
                 self.stages.stages().into_iter().map(|(name, _, stats)| (name, stats as _)).collect()
             }
+            Kind::Outgoing => self.outgoing.subjects(),
             Kind::Pipeline => self.stages.pipeline_subject().into_iter().collect(),
             Kind::Checkpoint => self.stages.named_checkpoints(),
             Kind::WebSocket => {

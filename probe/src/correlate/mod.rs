@@ -86,6 +86,13 @@ pub enum Finding {
         /// The listener's port.
         port: u16,
     },
+    /// A connection that the tree asked for did not come about.
+    Unconnected {
+        /// Whom it wanted to ask, `host:port`.
+        to: String,
+        /// Why.
+        why: crate::event::NotConnected,
+    },
     /// Something happened on a WebSocket of this path.
     WebSocket(std::sync::Arc<str>, Seen),
     /// Something about the locks of a SQLite database.

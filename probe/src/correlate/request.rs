@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::{Exchange, Finding, Timing, websocket::WebSockets};
-use crate::event::{Accepted, Closed, ConnId, Ending, Event, Request, Response};
+use crate::event::{Accepted, Closed, ConnId, Ending, Event, Request, Response, Unconnected};
 
 /// State over all connections. Its size is bounded by the connections that are open.
 #[derive(Debug, Default)]
@@ -32,6 +32,9 @@ impl Correlator {
             Event::Request(request) => self.request(request, out),
             Event::Response(response) => self.response(response, out),
             Event::Closed(closed) => self.closed(closed, out),
+            Event::Unconnected(Unconnected { to, why, .. }) => {
+                out.push(Finding::Unconnected { to: to.clone(), why: *why });
+            }
             Event::Gpu(gpu) => out.push(Finding::Gpu(gpu.clone())),
             Event::Message(message) => self.websockets.message(message, out),
             Event::MessageAcked(acked) => self.websockets.acked(acked, out),

@@ -198,8 +198,10 @@ impl Pump {
                     self.streams.peer(ts_ns, peer, &mut self.events);
                 }
                 SocketEvent::Event(mut event) => {
-                    if let Event::Accepted(accepted) = &mut event {
-                        self.streams.accepted(accepted, &mut self.events);
+                    match &mut event {
+                        Event::Accepted(accepted) => self.streams.accepted(accepted, &mut self.events),
+                        Event::Unconnected(unconnected) => self.streams.unconnected(unconnected),
+                        _ => {}
                     }
                     self.events.push(event);
                 }

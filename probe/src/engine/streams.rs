@@ -1,7 +1,7 @@
 //! The bytes of connections on their way through the rooms that understand them: TLS, HTTP, and what follows HTTP.
 
 use crate::{
-    event::{Accepted, Closed, ConnId, Event},
+    event::{Accepted, Closed, ConnId, Event, Unconnected},
     probes::{
         bytes::{Bytes, Peer, Role},
         http, tls, websocket,
@@ -35,6 +35,13 @@ impl Streams {
     /// A connection's other end is known.
     pub(super) fn peer(&mut self, ts_ns: u64, peer: Peer, out: &mut Vec<Event>) {
         self.plain.http.peer(ts_ns, peer, out);
+    }
+
+    /// A connection did not come about. Fills in the name by which its peer is known.
+    pub(super) fn unconnected(&self, unconnected: &mut Unconnected) {
+        if let Some(host) = self.plain.http.host_at(&unconnected.to) {
+            host.clone_into(&mut unconnected.to);
+        }
     }
 
     /// Bytes were read from a connection or written to it.

@@ -140,13 +140,13 @@ impl Uprobes {
         };
         for found in found {
             let function = self.functions[found.name];
-            tracing::debug!(pid, path = file.path, symbol = function.symbol, offset = found.offset, "probed");
             for program in function.programs {
                 if let Err(error) = kernel.attach_function(program, &path, found.offset, scope) {
                     self.refused.insert((function.symbol, format!("{error:#}")), function);
                     break;
                 }
             }
+            tracing::debug!(pid, path = file.path, symbol = function.symbol, offset = found.offset, "probed");
         }
     }
 }

@@ -97,6 +97,43 @@ pub struct Response {
     pub ending: Ending,
 }
 
+/// See [`super::Event::Unconnected`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unconnected {
+    /// When.
+    pub ts_ns: u64,
+    /// Whom the tree wanted to ask: `host:port` by the name that it used on earlier connections, else `address:port`.
+    pub to: String,
+    /// Why there is no connection.
+    pub why: NotConnected,
+}
+
+/// Why a connection did not come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotConnected {
+    /// Nobody listens there.
+    Refused,
+    /// No answer came for as long as the kernel tries.
+    TimedOut,
+    /// No answer came for as long as the application waited.
+    GivenUp,
+    /// The network said that there is no way, or anything else.
+    Unreachable,
+}
+
+impl NotConnected {
+    /// For people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::TimedOut => "timed out",
+            Self::GivenUp => "given up",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// See [`super::Event::Closed`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Closed {

@@ -22,7 +22,7 @@ pub use file::{FileRead, FileRemoved, FileWritten, Marker, Placed, SlowCall};
 pub use gpu::{
     Busy, Gpu, GpuCounters, GpuDevice, GpuInstance, GpuLook, GpuLost, GpuProcess, GpuSlow, Throttle,
 };
-pub use http::{Accepted, Closed, Ending, Listen, Request, Response};
+pub use http::{Accepted, Closed, Ending, Listen, NotConnected, Request, Response, Unconnected};
 pub use phase::{Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
 pub use sqlite::{FileId, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep};
@@ -53,6 +53,8 @@ pub enum Event {
     Response(Response),
     /// A connection ended.
     Closed(Closed),
+    /// A TCP connection that the tree asked for did not come about.
+    Unconnected(Unconnected),
     /// A WebSocket message was read or sent whole.
     Message(Message),
     /// The client acknowledged a message.
@@ -95,6 +97,7 @@ impl Event {
             Self::Request(request) => request.last_read_ns,
             Self::Response(response) => response.last_send_ns,
             Self::Closed(closed) => closed.ts_ns,
+            Self::Unconnected(unconnected) => unconnected.ts_ns,
             Self::Message(message) => message.last_ns,
             Self::MessageAcked(acked) => acked.acked_ns,
             Self::Pong(pong) => pong.arrived_ns,

@@ -1,12 +1,15 @@
 //! Bytes that no honest client sends: the probe stays, keeps its memory, counts what it could not decode by
 //! construction of the attack, and everybody else's requests exactly.
 
-use anyhow::{Result, ensure};
+use std::net::UdpSocket;
+
+use anyhow::{Context as _, Result, ensure};
 use probe_tests::{
     client::{Conn, Request},
     load::Load,
     probe::Probe,
     server::{Server, Uvicorn},
+    servers, wait,
 };
 
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, hostile_clients, other_protocols);
+    add!(suite, hostile_clients, other_protocols, quic);
 }
 
 const EACH: u64 = 20;
@@ -88,7 +91,7 @@ fn hostile_clients() -> Result<()> {
     Ok(())
 }
 
-/// TLS, HTTP/2 and QUIC are named with their connections, never taken for silence.
+/// TLS and HTTP/2 are named with their connections, never taken for silence.
 fn other_protocols() -> Result<()> {
     let server = Uvicorn::new("asyncio", "h11").start()?;
     let probe = Probe::attach(server.pid(), &[])?;
@@ -103,5 +106,43 @@ fn other_protocols() -> Result<()> {
         ensure!(spots.iter().any(|spot| spot.starts_with(expected)), "{expected}: {spots:?}");
     }
     ensure!(report.endpoint("GET /hello")?.requests == 1);
+    Ok(())
+}
+
+/// Datagrams of QUIC handshakes are counted by port, others are not.
+fn quic() -> Result<()> {
+    let server = servers::datagrams()?;
+    let probe = Probe::attach(server.pid(), &[])?;
+    let socket = UdpSocket::bind("127.0.0.1:0").context("failed to bind a socket")?;
+    socket.set_read_timeout(Some(wait::SOON))?;
+    // RFC 9000, 17.2: a long header of version 1, one of version 2 (RFC 9369), one of a version to come, version
+    // negotiation, a short header, a DNS query, and next to nothing.
+    let datagrams: [(&[u8], bool); 7] = [
+        (b"\xc3\0\0\0\x01\x08initial.", true),
+        (b"\xd3\x6b\x33\x43\xcf\x08initial.", true),
+        (b"\xc3\0\0\0\x07\x08initial.", false),
+        (b"\x80\0\0\0\0\x08\x08", false),
+        (b"\x43\0\0\0\x01protected", false),
+        (b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04host\0\0\x01\0\x01", false),
+        (b"\xc3", false),
+    ];
+    let mut expected = 0;
+    for _ in 0..10 {
+        for (datagram, is_quic) in datagrams {
+            let padded = if is_quic { [datagram, &[0; 1_200]].concat() } else { datagram.to_vec() };
+            socket.send_to(&padded, server.addr())?;
+            socket.recv(&mut [0; 16]).context("no answer to a datagram")?;
+            expected += u64::from(is_quic);
+        }
+    }
+    let report = finish(probe, &server)?.report;
+    report.nothing_lost()?;
+    let spot = format!(
+        "QUIC (HTTP/3) requests on UDP port {}: {expected} handshake datagrams",
+        server.addr().port()
+    );
+    let spots = report.blind_spots()?;
+    ensure!(spots.contains(&spot), "{spot}, but {spots:?}");
+    ensure!(report.endpoints()?.is_empty(), "datagrams became requests");
     Ok(())
 }

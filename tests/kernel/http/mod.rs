@@ -3,6 +3,7 @@
 mod breakdown;
 mod endings;
 mod exact;
+mod files;
 mod hostile;
 mod outgoing;
 mod plain;
@@ -20,6 +21,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     shapes::add_to(suite);
     plain::add_to(suite);
     servers::add_to(suite);
+    files::add_to(suite);
     unix::add_to(suite);
     outgoing::add_to(suite);
     scripts::add_to(suite);

@@ -7,15 +7,21 @@ Every handler is a coroutine: all of its work happens on the event loop's thread
 """
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import FastAPI, Path, Request, Response, WebSocket
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
 app = FastAPI(title="hello")
+
+# Without a name: nothing is left behind, however the process ends.
+FILE = tempfile.TemporaryFile()
+FILE.write(b"f" * 700_000)
+FILE.flush()
 
 
 @app.get("/hello")
@@ -49,6 +55,11 @@ async def status(code: Annotated[int, Path(ge=200, le=599)]) -> Response:
 @app.get("/bytes/{n}")
 async def some_bytes(n: int) -> Response:
     return Response(b"x" * n, media_type="application/octet-stream")
+
+
+@app.get("/file")
+async def file() -> FileResponse:
+    return FileResponse(f"/proc/self/fd/{FILE.fileno()}", media_type="application/octet-stream")
 
 
 @app.get("/stream")

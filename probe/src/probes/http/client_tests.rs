@@ -69,3 +69,12 @@ fn encrypted() {
     assert_eq!(script.told(), Vec::<String>::new());
     assert_eq!(script.undecoded(), [(Why::Tls, Undecoded { conns: 1, bytes: 8 })]);
 }
+
+/// An address is known by the name that the newest request to it bore.
+#[test]
+fn addresses_get_names() {
+    let ask = b"GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n";
+    let script = Script::client(net()).writes(ask).reads(OK5);
+    assert_eq!(script.decoder.host_at("192.0.2.1:8080"), Some("api.test:8080"));
+    assert_eq!(script.decoder.host_at("192.0.2.1:8081"), None);
+}

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::conn::{Conn, MAX_HEAD, is_request};
 use crate::{
-    event::{Accepted, Closed, ConnId, Ending, Event},
+    event::{Accepted, Closed, ConnId, Ending, Event, Request},
     probes::bytes::{Bytes, Peer, Place, Role},
 };
 
@@ -19,6 +19,9 @@ const MAX_GONE: usize = 8_192;
 /// Bytes of unfinished heads over all connections; beyond it a connection with one is given up, so that
 /// thousands of slow or hostile clients cannot grow our memory.
 const MAX_HELD: usize = 16 * 1024 * 1024;
+
+/// Addresses of which the name is kept that requests to them bear.
+const MAX_HOSTS: usize = 256;
 
 /// Why a connection's bytes cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,6 +85,8 @@ pub struct Decoder {
     drain: u64,
     undecoded: BTreeMap<(Role, Why), Undecoded>,
     held_bytes: usize,
+    /// Whom the newest request of the tree to an address asked, by address.
+    hosts: FxHashMap<String, String>,
 }
 
 impl Decoder {
@@ -110,9 +115,32 @@ impl Decoder {
     /// The application read or wrote bytes.
     pub fn bytes(&mut self, bytes: &Bytes<'_>, out: &mut Vec<Event>) {
         if is_request(bytes) {
+            let before = out.len();
             self.step(bytes, out, |conn, out| conn.request_bytes(bytes, out).map(|()| false));
+            if bytes.role == Role::Client {
+                self.name_hosts(out.get(before..).unwrap_or_default());
+            }
         } else {
             self.step(bytes, out, |conn, out| conn.response_bytes(bytes, out));
+        }
+    }
+
+    /// Whom requests to this address (`address:port`) asked.
+    pub fn host_at(&self, address: &str) -> Option<&str> {
+        self.hosts.get(address).map(String::as_str)
+    }
+
+    fn name_hosts(&mut self, events: &[Event]) {
+        for event in events {
+            if let Event::Request(Request { conn, outgoing: Some(host), .. }) = event
+                && let Some(State::Http(conn)) = self.conns.get(conn)
+                && let Some(place) = &conn.place
+                && place != host
+                && (self.hosts.len() < MAX_HOSTS || self.hosts.contains_key(place))
+                && self.hosts.get(place) != Some(host)
+            {
+                self.hosts.insert(place.clone(), host.clone());
+            }
         }
     }
 

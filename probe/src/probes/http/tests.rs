@@ -8,7 +8,7 @@ use crate::probes::bytes::Direction;
 
 /// One connection under test; every call happens 10 ns after the one before and takes 1 ns.
 pub(super) struct Script {
-    decoder: Decoder,
+    pub(super) decoder: Decoder,
     role: Role,
     now: u64,
     pub(super) out: Vec<Event>,

@@ -2,16 +2,17 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use nix::errno::Errno;
 use probe_common::{
     header::Kind,
     socket::{
         AF_INET, AF_INET6, AF_UNIX, AcceptRaw, AckedRaw, CONN_ACCEPTED, CONN_HANDSHAKE, CONN_NONBLOCK,
-        CONN_RESET, CONN_SERVER, ConnRaw, DataHead, ListenRaw, PeerRaw,
+        CONN_RESET, CONN_SERVER, ConnRaw, DataHead, ListenRaw, PeerRaw, UnconnectedRaw,
     },
 };
 
 use crate::{
-    event::{Accepted, Closed, ConnId, Event, Listen},
+    event::{Accepted, Closed, ConnId, Event, Listen, NotConnected, Unconnected},
     probes::{
         bytes::{Bytes, Direction, Peer, Place, Role},
         wire::{DecodeError, prefix, stamp},
@@ -79,6 +80,14 @@ pub fn decode(kind: Kind, record: &[u8]) -> Result<Option<SocketEvent<'_>>, Deco
             }))
         }
         Kind::Peer => SocketEvent::Peer(peer(record)?),
+        Kind::Unconnected => {
+            let (raw, _) = prefix::<UnconnectedRaw>(record)?;
+            SocketEvent::Event(Event::Unconnected(Unconnected {
+                ts_ns: raw.header.ts_ns,
+                to: net(raw.family, raw.port, &raw.address).map(|to| to.to_string()).unwrap_or_default(),
+                why: not_connected(raw.error),
+            }))
+        }
         _ => return Ok(None),
     }))
 }
@@ -114,13 +123,9 @@ fn role(flags: u32) -> Role {
 fn peer(record: &[u8]) -> Result<Peer, DecodeError> {
     let (raw, _) = prefix::<PeerRaw>(record)?;
     let address = raw.address.get(..raw.len as usize).unwrap_or(&raw.address);
-    let net = |ip: IpAddr| Place::Net(SocketAddr::new(ip, raw.port));
     let at = match raw.family {
-        AF_INET => address.first_chunk::<4>().map(|ip| net(IpAddr::from(*ip))),
-        // An IPv4 address in IPv6's clothes is the former to everybody who reads it.
-        AF_INET6 => address.first_chunk::<16>().map(|ip| net(Ipv6Addr::from(*ip).to_canonical())),
         AF_UNIX => Some(Place::Path(path(address))),
-        _ => None,
+        family => net(family, raw.port, address).map(Place::Net),
     };
     Ok(Peer {
         conn: raw.conn,
@@ -128,6 +133,28 @@ fn peer(record: &[u8]) -> Result<Peer, DecodeError> {
         // Of a family that is none of these there is nothing to say.
         at: at.unwrap_or(Place::Path(String::new())),
     })
+}
+
+/// The address of a TCP peer.
+fn net(family: u16, port: u16, address: &[u8]) -> Option<SocketAddr> {
+    let ip = match family {
+        AF_INET => IpAddr::from(*address.first_chunk::<4>()?),
+        // An IPv4 address in IPv6's clothes is the former to everybody who reads it.
+        AF_INET6 => Ipv6Addr::from(*address.first_chunk::<16>()?).to_canonical(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// What the socket's error number means.
+fn not_connected(error: u32) -> NotConnected {
+    match Errno::from_raw(error.cast_signed()) {
+        Errno::ECONNREFUSED => NotConnected::Refused,
+        Errno::ETIMEDOUT => NotConnected::TimedOut,
+        // The application closed the socket, or asked for somebody else.
+        Errno::UnknownErrno if error == 0 => NotConnected::GivenUp,
+        _ => NotConnected::Unreachable,
+    }
 }
 
 /// Printable, without the end that C gives it; an abstract name begins with a zero byte.

@@ -4,6 +4,7 @@
 
 mod database;
 mod endpoint;
+mod outgoing;
 mod stage;
 mod stat;
 mod websocket;
@@ -20,6 +21,8 @@ pub use stat::{Percentile, Stat};
 pub enum Kind {
     /// `METHOD /route`.
     Endpoint,
+    /// Requests that the target makes: those to a `host:port`, or of one `METHOD host:port /template`.
+    Outgoing,
     /// A stage of the documents, by its name.
     Stage,
     /// All documents together: `documents`.
@@ -34,13 +37,21 @@ pub enum Kind {
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 6] =
-        [Self::Endpoint, Self::Stage, Self::Pipeline, Self::Checkpoint, Self::WebSocket, Self::Database];
+    pub const ALL: [Self; 7] = [
+        Self::Endpoint,
+        Self::Outgoing,
+        Self::Stage,
+        Self::Pipeline,
+        Self::Checkpoint,
+        Self::WebSocket,
+        Self::Database,
+    ];
 
     /// The key that names the subject in a profile: `endpoint = "GET /items"`.
     pub const fn key(self) -> &'static str {
         match self {
             Self::Endpoint => "endpoint",
+            Self::Outgoing => "outgoing",
             Self::Stage => "stage",
             Self::Pipeline => "pipeline",
             Self::Checkpoint => "checkpoint",
@@ -53,6 +64,7 @@ impl Kind {
     pub const fn quantities(self) -> &'static [Quantity] {
         match self {
             Self::Endpoint => endpoint::QUANTITIES,
+            Self::Outgoing => outgoing::QUANTITIES,
             Self::Stage => stage::STAGE,
             Self::Pipeline => stage::PIPELINE,
             Self::Checkpoint => stage::CHECKPOINT,
@@ -65,6 +77,7 @@ impl Kind {
     pub const fn unseen(self) -> &'static str {
         match self {
             Self::Endpoint => "no request to this endpoint was seen",
+            Self::Outgoing => "no such call of the target was seen",
             Self::Stage => "no end of this stage was seen",
             Self::Pipeline => "no document was seen",
             Self::Checkpoint => "no file of this pattern was seen",
@@ -77,7 +90,8 @@ impl Kind {
     pub const fn is_decoded(self) -> bool {
         match self {
             Self::Endpoint | Self::WebSocket => true,
-            Self::Stage | Self::Pipeline | Self::Checkpoint | Self::Database => false,
+            // What is in doubt is counted of connections that come in.
+            Self::Outgoing | Self::Stage | Self::Pipeline | Self::Checkpoint | Self::Database => false,
         }
     }
 
@@ -85,6 +99,7 @@ impl Kind {
     pub fn subject(self, name: &str) -> String {
         match self {
             Self::Endpoint => name.to_owned(),
+            Self::Outgoing => format!("calls of {name}"),
             Self::Stage => format!("stage {name}"),
             Self::Pipeline => format!("pipeline {name}"),
             Self::Checkpoint => format!("checkpoint {name}"),

@@ -10,7 +10,8 @@ use super::Distribution;
 /// The requests of one kind to one server, in one phase.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Outgoing {
-    /// `METHOD host:port /template`, or `other` for all those past the profile's bound.
+    /// `METHOD host:port /template`, or `other` for all those past the profile's bound; `connect host:port (refused)`
+    /// for calls that did not get a connection (also: timed out, given up, unreachable).
     pub endpoint: String,
     /// See [`super::Report::phases`].
     pub phase: String,
@@ -18,7 +19,7 @@ pub struct Outgoing {
     pub requests: u64,
     /// Of these, with 5xx.
     pub errors: u64,
-    /// Requests whose connection ended before a full answer, whoever ended it.
+    /// Requests whose connection ended before a full answer, whoever ended it, or did not come about.
     pub aborted: u64,
     /// Requests that were open when the run ended.
     pub in_flight: u64,

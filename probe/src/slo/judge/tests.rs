@@ -230,3 +230,50 @@ fn a_mean_has_its_interval() {
     let (low, high) = judgement.interval.unwrap();
     assert!((low - 0.09015).abs() < 1e-4 && (high - 0.10985).abs() < 1e-4, "{low} {high}");
 }
+
+/// Calls of the target: of one kind, or of a host together with those that got no connection.
+#[test]
+fn outgoing_calls_are_judged() {
+    let call = |status, ending, ms| {
+        Seen::Exchange(Exchange {
+            outgoing: Some("api:80".to_owned()),
+            method: "GET".to_owned(),
+            path: "/items/1".to_owned(),
+            pid: 1,
+            status,
+            ending,
+            end_ns: 0,
+            timing: Some(Timing { read_ns: MS, app_ns: ms * MS, ..Timing::default() }),
+            bytes_in: 0,
+            bytes_out: 0,
+        })
+    };
+    let mut load = Load::new();
+    load.seen.extend((0..300).map(|_| call(200, Ending::Complete, 9)));
+    load.seen.extend((0..60).map(|_| call(503, Ending::Complete, 1)));
+    load.seen.extend((0..20).map(|_| call(0, Ending::Aborted, 5)));
+    load.seen.extend(
+        (0..20)
+            .map(|_| Seen::Unconnected { to: "api:80".to_owned(), why: crate::event::NotConnected::Refused }),
+    );
+    let value = |objective: &str| {
+        let mut judged = load.judge(objective, &SURE);
+        assert_eq!(judged.len(), 1, "{judged:?}");
+        let judged = judged.remove(0);
+        (judged.subject, judged.value.unwrap(), judged.samples)
+    };
+    let errors = "metric = 'error_rate'\ntarget = '1%'\nlimit = '2%'";
+    let host = "outgoing = 'api:80'\n";
+    assert_eq!(value(&format!("{host}{errors}")), ("calls of api:80".to_owned(), 0.25, 400));
+    let kind = "outgoing = 'GET api:80 /items/{id}'\n";
+    assert_eq!(value(&format!("{kind}{errors}")).1, 80.0 / 380.0);
+    let refused =
+        "outgoing = 'connect api:80 (refused)'\nmetric = 'aborted_rate'\ntarget = '1%'\nlimit = '2%'";
+    assert_eq!(value(refused).1, 1.0);
+    let wait = format!("{kind}metric = 'wait.p95'\ntarget = '1ms'\nlimit = '2ms'");
+    assert!((value(&wait).1 - 0.009).abs() < 1e-4);
+    assert!(load.judge(&wait, &SURE)[0].verdict == Verdict::Fail);
+    let nobody = load.judge(&format!("outgoing = 'apii:80'\n{errors}"), &SURE);
+    assert_eq!(nobody[0].verdict, Verdict::Inconclusive);
+    assert!(nobody[0].reason.as_ref().unwrap().contains("nearest that was seen is `api:80`"), "{nobody:?}");
+}
