@@ -104,7 +104,7 @@ pub fn read(path: &Path, each: impl FnMut(Event)) -> anyhow::Result<Summary> {
 }
 
 /// As [`read`], from any source.
-fn read_from(source: impl BufRead, mut each: impl FnMut(Event)) -> anyhow::Result<Summary> {
+pub fn read_from(source: impl BufRead, mut each: impl FnMut(Event)) -> anyhow::Result<Summary> {
     let mut lines = Lines { source, line: Vec::new(), number: 0 };
     let header = lines.next()?.context("it is empty")?;
     let header: Header = serde_json::from_slice(header.bytes).context(
