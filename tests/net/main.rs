@@ -36,8 +36,20 @@ fn main() -> ExitCode {
     scope::add_to(&mut suite);
     restore::add_to(&mut suite);
     refuse::add_to(&mut suite);
+    if std::env::var_os("PROBE_TEST_BRIEF").is_some() {
+        suite.trials.retain(|trial| BRIEF.iter().any(|name| trial.name().starts_with(name)));
+    }
     libtest_mimic::run(&arguments, suite.trials).exit_code()
 }
+
+/// The effects of the others do not depend on the kernel, or they take minutes on an emulated machine.
+const BRIEF: [&str; 5] = [
+    "force::",
+    "restore::",
+    "kinds::every_value_reads_back",
+    "scope::a_containers",
+    "refuse::a_kernel_without",
+];
 
 /// The trials, with what stands in their way.
 struct Suite {

@@ -43,6 +43,8 @@ impl Pipeline {
                 "uvicorn",
                 "docpipeline.app:app",
                 "--no-access-log",
+                "--timeout-keep-alive",
+                "120",
                 "--host",
                 "127.0.0.1",
                 "--port",

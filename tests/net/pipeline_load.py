@@ -11,10 +11,11 @@ sys.path.insert(0, sys.argv[1])
 from docpipeline.corpus import render  # noqa: E402
 
 host, uploads = urlsplit(sys.argv[2]), int(sys.argv[3])
+# Before the connection, which the server does not keep for ever.
+documents = [render("text", 1, random.Random(number)) for number in range(uploads)]
 connection = http.client.HTTPConnection(host.hostname, host.port)
 times = []
-for number in range(uploads):
-    document = render("text", 1, random.Random(number))
+for document in documents:
     body = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.pdf"\r\n'
         b"Content-Type: application/pdf\r\n\r\n" + document + b"\r\n--x--\r\n"

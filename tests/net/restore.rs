@@ -9,7 +9,7 @@ use probe_tests::wait;
 
 use crate::{
     Suite,
-    bench::{self, Injection, look, net, run},
+    bench::{Injection, look, net, run},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -128,8 +128,8 @@ fn clear_ends() -> Result<()> {
     let elsewhere = tempfile::tempdir()?;
     let third = net(&[&["apply"], &RATE[..]].concat(), &elsewhere)?.output()?;
     let stderr = String::from_utf8_lossy(&third.stderr).into_owned();
-    let is_hidden = !bench::has_tcx()?;
-    ensure!(is_hidden || third.status.code() == Some(1) && stderr.contains("out of our sight"), "{stderr}");
+    ensure!(third.status.code() == Some(1) && stderr.contains("out of our sight"), "{stderr}");
+    ensure!(std::fs::read_dir(elsewhere.path())?.next().is_none(), "who was refused has left a journal");
     let cleared = net(&["clear"], &injection.state)?.output()?;
     ensure!(cleared.status.success(), "{}", String::from_utf8_lossy(&cleared.stderr));
     injection.ended()?;

@@ -64,14 +64,6 @@ pub struct Classifier {
     dead_man: DeadMan,
 }
 
-/// Programs of ours that are attached to a device through links.
-pub fn is_attached(device: &str) -> bool {
-    [Role::Classify, Role::Drop].into_iter().any(|role| {
-        SchedClassifier::query_tcx(device, role.attach_type())
-            .is_ok_and(|(_, programs)| programs.iter().any(|info| info.name_as_str() == Some(role.program())))
-    })
-}
-
 /// The kernel can hold programs on devices through links.
 pub fn has_links() -> bool {
     SchedClassifier::query_tcx("lo", TcAttachType::Egress).is_ok()

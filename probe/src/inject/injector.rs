@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::classifier::{self, Classifier, DeadMan};
+use super::claim::Claim;
+use super::classifier::{Classifier, DeadMan};
 use super::condition::Link;
 use super::encode;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::netlink::{Device, Netlink};
 use super::netns;
 use super::plan::{self, Class, Direction, Place, Plan, ROOT, Target};
@@ -81,6 +82,8 @@ pub struct Injector {
     start: Instant,
     last_beat: Instant,
     measured: measure::Measured,
+    /// Let go of last.
+    _claim: Option<Claim>,
 }
 
 impl Injector {
@@ -96,12 +99,17 @@ impl Injector {
         let mut netlink = Netlink::open()?;
         let device = find(&mut netlink, &request)?;
         let own_namespace = netns::own()?;
-        let Some(journal) = Journal::open(&request.folder, own_namespace, device.index)? else {
-            return refuse(format!("another injector is at work on `{}`: see `probe net show`", device.name));
-        };
-        if classifier::is_attached(&device.name) {
+        let claim = Claim::take(device.index)?;
+        if claim.is_none() && !journal::path(&request.folder, own_namespace, device.index).exists() {
             return refuse(format!("another injector is at work on `{}`, out of our sight", device.name));
         }
+        let journal = match &claim {
+            Some(_) => Journal::open(&request.folder, own_namespace, device.index)?,
+            None => None,
+        };
+        let Some(journal) = journal else {
+            return refuse(format!("another injector is at work on `{}`: see `probe net show`", device.name));
+        };
         // What a dead one left is swept first, so that it is not taken for the user's.
         let (journal, device) = sweep(&mut netlink, journal, &request, own_namespace, device)?;
         let (place, echo) = look(&request, &device)?;
@@ -133,6 +141,7 @@ impl Injector {
             start: Instant::now(),
             last_beat: Instant::now(),
             request,
+            _claim: claim,
         };
         injector.carry_out(own_namespace)?;
         Ok(injector)

@@ -8,6 +8,7 @@
 //! The dead-man switch: a root htb with a handle of our own lets everything pass; packets reach an impaired class only
 //! through the classifier, which the kernel detaches when its holder dies, or which stops at its deadline.
 
+pub mod claim;
 pub mod classifier;
 pub mod condition;
 pub mod distribution;

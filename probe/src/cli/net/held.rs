@@ -11,9 +11,10 @@ use super::super::Outcome;
 use super::super::outcome::print_report;
 use super::super::stop::Stop;
 use super::{PlaceArgs, check_rights, enter};
+use crate::inject::claim::Claim;
 use crate::inject::journal::{self, Journal};
 use crate::inject::netlink::Netlink;
-use crate::inject::{classifier, netns, undo};
+use crate::inject::{netns, undo};
 
 /// How long `clear` waits for an injector that it asks to end, and the guard for one that dies.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -87,7 +88,8 @@ pub(super) fn clear(args: &PlaceArgs) -> anyhow::Result<Outcome> {
         cleared.push(entry.device);
     }
     for device in strays(args)? {
-        if classifier::is_attached(&device.name) {
+        let claim = Claim::take(device.index)?;
+        if claim.is_none() {
             bail!(
                 "failed to clear `{}`: a living injector that keeps its journal elsewhere holds it",
                 device.name
