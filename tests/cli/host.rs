@@ -88,6 +88,9 @@ fn unmounted_tracefs() -> Result<()> {
     target.check()
 }
 
+const FUNCTIONS: &str = "takes probes on functions";
+const NO_TLS: &str = "has loaded no OpenSSL";
+
 /// Every hook is really tried, the target's facts are told, and nothing stays.
 fn doctor_of_a_target() -> Result<()> {
     let mut target = Target::start()?;
@@ -99,9 +102,16 @@ fn doctor_of_a_target() -> Result<()> {
         let (process, listens) = (format!("{pid} "), format!("127.0.0.1:{port}, held by {pid}"));
         // Where a line ends depends on the length of the checkout's path.
         let text = doctor.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-        for word in
-            ["sys_exit", "sched_process_fork", "attach can work here", "2 threads", &process, &listens]
-        {
+        for word in [
+            "sys_exit",
+            "sched_process_fork",
+            "attach can work here",
+            "2 threads",
+            FUNCTIONS,
+            NO_TLS,
+            &process,
+            &listens,
+        ] {
             ensure!(text.contains(word), "`{word}`: {doctor:?}");
         }
         // Only a path may go beyond the line.

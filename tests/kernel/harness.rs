@@ -1,8 +1,8 @@
 //! The oracles are tested before they judge.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use probe_tests::{
     capture::Capture,
     client::{Conn, Request},
@@ -69,4 +69,30 @@ fn blocked_loop_is_seen() -> Result<()> {
     server.settle()?;
     ensure!(host::sleeping_in(server.pid()) != Some(watch::CLOCK_NANOSLEEP));
     Ok(())
+}
+
+/// Entries of the list that the README shows name trials that there are, and every trial of requests, TLS and WebSockets
+/// is named by one.
+pub(crate) fn check_list(suite: &mut Suite) {
+    let names = suite.names.clone();
+    suite.add("harness::list_of_what_is_seen", move || {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/seen.json"))?;
+        let list: BTreeMap<String, Vec<serde_json::Value>> =
+            serde_json::from_str(&text).context("failed to parse the list")?;
+        let entries = list.values().flatten();
+        let listed: Vec<&str> = entries
+            .filter_map(|entry| entry["trials"].as_array())
+            .flatten()
+            .filter_map(serde_json::Value::as_str)
+            .collect();
+        for listed in &listed {
+            ensure!(names.iter().any(|name| name.starts_with(listed)), "no trial begins with `{listed}`");
+        }
+        for name in &names {
+            let must = ["http::", "tls::", "websocket::"].iter().any(|file| name.starts_with(file));
+            let is_listed = listed.iter().any(|listed| name.starts_with(listed));
+            ensure!(!must || is_listed, "`{name}` is in no entry of tests/seen.json");
+        }
+        Ok(())
+    });
 }

@@ -32,6 +32,8 @@ struct Suite {
     /// The file that had its last trial added.
     file: String,
     trials: Vec<Trial>,
+    /// Of all trials.
+    names: Vec<String>,
 }
 
 impl Suite {
@@ -42,6 +44,7 @@ impl Suite {
         if self.brief && !is_first {
             return;
         }
+        self.names.push(name.to_owned());
         let own = name.to_owned();
         self.trials.push(skip::trial(name, self.obstacle.as_ref(), move || {
             counts::begin(&own);
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         brief: asked("PROBE_TEST_BRIEF"),
         file: String::new(),
         trials: Vec::new(),
+        names: Vec::new(),
     };
     if !suite.ladder {
         // They judge the oracles of times.
@@ -101,5 +105,8 @@ fn main() -> ExitCode {
     sqlite::add_to(&mut suite);
     engine::add_to(&mut suite);
     gpu::add_to(&mut suite);
+    if !suite.ladder && !suite.brief {
+        harness::check_list(&mut suite);
+    }
     libtest_mimic::run(&arguments, suite.trials).exit_code()
 }

@@ -12,7 +12,7 @@ use probe_tests::{
     capture::Capture,
     client::Conn,
     load::Sums,
-    probe::Probe,
+    probe::{Probe, binary},
     report::Report,
     server::{Server, Uvicorn, certificate, late_https_server, python, python_https_server},
     servers,
@@ -37,6 +37,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
         hypercorn,
         nginx,
         late_library,
+        doctor_of_a_library,
         older_session,
         without_the_library,
         bad_handshakes
@@ -236,6 +237,22 @@ fn late_library() -> Result<()> {
     let outcome = finish(probe, &server)?;
     outcome.report.matches_exactly(&log.sums())?;
     ensure!(encrypted(&outcome.report)?.is_none(), "{}", outcome.stdout);
+    Ok(())
+}
+
+/// `probe doctor` puts its probes on the target's library for a moment, and the target never notices.
+fn doctor_of_a_library() -> Result<()> {
+    let folder = certificate()?;
+    let server = Uvicorn::new("asyncio", "h11").with_tls(folder.path()).start()?;
+    let output = Command::new(binary()?).args(["doctor", "--pid", &server.pid().to_string()]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    ensure!(output.status.success() && words.contains("takes probes on functions"), "{text}");
+    ensure!(
+        words.contains("SSL_do_handshake, SSL_read, SSL_read_ex, SSL_write, SSL_write_ex of /"),
+        "{text}"
+    );
+    Client::start(&server, "TLSv1_3", &[("GET", "/hello", 0, 5)])?.finish()?;
     Ok(())
 }
 

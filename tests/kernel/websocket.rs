@@ -12,6 +12,7 @@ use probe_tests::{
     probe::Probe,
     report::{Report, WebSocket},
     server::{Server, Uvicorn, certificate, python},
+    servers::Kind,
     stats::{CLIENT, WIRE, percentile, sorted},
     websocket::{Log, Socket, first, frame},
 };
@@ -25,11 +26,11 @@ pub(crate) fn add_to(suite: &mut Suite) {
     for event_loop in ["asyncio", "uvloop"] {
         for library in ["websockets", "wsproto"] {
             suite.add(&format!("websocket::shapes_{event_loop}_{library}"), move || {
-                shapes(event_loop, library)
+                shapes(&server(event_loop, &[&["--ws", library][..], &NO_PINGS].concat())?)
             });
         }
     }
-    add!(suite, times, pings, reconnects, hostile, inside_tls);
+    add!(suite, shapes_hypercorn, times, pings, reconnects, hostile, inside_tls);
 }
 
 fn server(event_loop: &'static str, more: &[&str]) -> Result<Server> {
@@ -61,8 +62,7 @@ fn stored(text: &[u8]) -> Result<Vec<u8>> {
 
 /// Frames of any size, split and bundled, fragmented with a ping inside, compressed or not: every message once, every
 /// byte of payload.
-fn shapes(event_loop: &'static str, library: &'static str) -> Result<()> {
-    let server = server(event_loop, &[&["--ws", library][..], &NO_PINGS].concat())?;
+fn shapes(server: &Server) -> Result<()> {
     let probe = Probe::attach(server.pid(), &[])?;
     let mut socket = Socket::open(server.addr(), "/ws?token=secret", "")?;
     for size in [0, 1, 125, 126, 127, 4_000, 5_000, 65_535, 65_536, 300_000] {
@@ -103,11 +103,15 @@ fn shapes(event_loop: &'static str, library: &'static str) -> Result<()> {
         socket.receive()?;
     }
     log += socket.close()?;
-    let outcome = finish(probe, &server)?;
+    let outcome = finish(probe, server)?;
     agrees(&outcome.report, 2, log)?;
     ensure!(undecoded(&outcome.report)?.is_none(), "{}", outcome.stdout);
     ensure!(!outcome.stdout.contains("secret"), "a query string was kept");
     Ok(())
+}
+
+fn shapes_hypercorn() -> Result<()> {
+    shapes(&Kind::Hypercorn.start()?)
 }
 
 /// The blind spot of frames that were not understood: how many connections.

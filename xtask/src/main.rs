@@ -4,7 +4,9 @@ mod bench;
 mod clean;
 mod cross;
 mod demo;
+mod docs;
 mod exec;
+mod fuzz;
 mod lint;
 mod paths;
 mod say;
@@ -26,6 +28,8 @@ enum Command {
     Demo(demo::Options),
     Test,
     Bench,
+    Fuzz,
+    Docs,
     Vm(vm::Options),
     Lint,
     Tidy,
@@ -41,6 +45,8 @@ fn help() -> String {
          \x20 demo    set up, build, watch the sample pipeline under load, show the report\n{}\
          \x20 test    set up, run every test (those that need root under sudo)\n{}\
          \x20 bench   what probe costs on this machine\n{}\
+         \x20 fuzz    let libFuzzer try everything that reads what others wrote\n{}\
+         \x20 docs    write the README's tables of what is seen\n\
          \x20 vm      run a command as root under another kernel, on this machine's files\n{}\
          \x20 lint    rustfmt, clippy for both sides, tidy\n\
          \x20 tidy    the house rules that a program can check\n\
@@ -50,6 +56,7 @@ fn help() -> String {
         demo::OPTIONS,
         test::OPTIONS,
         bench::OPTIONS,
+        fuzz::OPTIONS,
         vm::OPTIONS,
         clean::OPTIONS,
     )
@@ -83,6 +90,8 @@ fn run() -> Result<ExitCode> {
         }
         Command::Vm(options) => return vm::run(&options),
         Command::Bench => bench::run(&mut args),
+        Command::Fuzz => fuzz::run(&mut args),
+        Command::Docs => docs::run(),
         Command::Lint => lint::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => lint::deny(),
@@ -105,6 +114,8 @@ fn parse(args: &mut lexopt::Parser) -> Result<Option<Command>> {
         "test" => return Ok(Some(Command::Test)),
         "vm" => return Ok(Some(Command::Vm(vm::Options::parse(args)?))),
         "bench" => return Ok(Some(Command::Bench)),
+        "fuzz" => return Ok(Some(Command::Fuzz)),
+        "docs" => Command::Docs,
         "lint" => Command::Lint,
         "tidy" => Command::Tidy,
         "deny" => Command::Deny,

@@ -1,6 +1,9 @@
 //! `probe doctor`: what this kernel, these capabilities and this target allow; each gap with its
 //! consequence and remedy. Exit code 0 when attach can work.
 
+mod functions;
+mod gpus;
+
 use std::fmt::Write;
 
 use anyhow::Context;
@@ -11,11 +14,12 @@ use crate::engine::{HookResult, Kernel, LoadConfig};
 use crate::host::{Btf, Cap, Gap, Host, Lockdown, Severity, prerequisites};
 use crate::probes::{
     self,
-    gpu::{self, Survey, SurveyedGpu},
+    gpu::{self, Survey},
 };
 use crate::profile::Profile;
 use crate::target::facts::{self, Facts};
 use crate::target::resolve;
+use functions::Functions;
 
 /// Enough to load; nothing is written into it.
 const RING_BYTES: u32 = 64 * 1024;
@@ -35,29 +39,35 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<Outcome> {
     let gaps = prerequisites(&host);
     let blocked = gaps.iter().any(|gap| gap.severity == Severity::Blocks);
     // A try that must fail would only say the same in worse words.
-    let hooks = if blocked { Ok(Vec::new()) } else { try_hooks(args) };
+    let config = load_config(args);
+    let hooks = if blocked { Ok(Vec::new()) } else { Kernel::try_hooks(&config) };
     let target = args.target.is_given().then(|| {
         resolve(&args.target)
             .map(|roots| facts::gather(&roots.iter().map(|root| root.pid).collect::<Vec<_>>()))
     });
-    let gpus = gpu::survey(args.nvml.clone());
-    let (page, can_attach) = page(&host, &gaps, hooks.as_deref(), &gpus, target.as_ref());
     let facts = target.as_ref().and_then(|target| target.as_ref().ok());
+    let functions = if blocked || hooks.is_err() {
+        Functions::default()
+    } else {
+        Functions::tried(&config, facts.map(|facts| facts.processes.as_slice()))
+    };
+    let gpus = gpu::survey(args.nvml.clone());
+    let (page, can_attach) = page(&host, &gaps, hooks.as_deref(), &functions, &gpus, target.as_ref());
     let (readiness, is_ready) =
         profile.map_or((String::new(), true), |profile| readiness::page(&profile, &host, &gaps, facts));
     print_report(&(page + &readiness)).context("failed to write to `stdout`")?;
     Ok(if can_attach && is_ready { Outcome::Ok } else { Outcome::Unable })
 }
 
-/// Loads the kernel side and attaches each hook for a moment; nothing is traced.
-fn try_hooks(args: &DoctorArgs) -> anyhow::Result<Vec<HookResult>> {
-    Kernel::try_hooks(&LoadConfig {
+/// With this the kernel side is loaded and each hook attached for a moment; nothing is traced.
+fn load_config(args: &DoctorArgs) -> LoadConfig<'_> {
+    LoadConfig {
         btf: &args.btf,
         ring_bytes: RING_BYTES,
         follow_children: false,
         rooms: probes::every_room(),
         without: &args.force_rung,
-    })
+    }
 }
 
 /// The whole page, and whether attach can work.
@@ -65,12 +75,14 @@ fn page(
     host: &Host,
     gaps: &[Gap],
     hooks: Result<&[HookResult], &anyhow::Error>,
+    functions: &Functions,
     gpus: &Survey,
     target: Option<&Result<Facts, Refusal>>,
 ) -> (String, bool) {
     let mut page = Page::default();
     page.host(host, gaps);
     page.hooks(hooks);
+    page.functions(functions);
     page.gpus(gpus);
     match target {
         None => {}
@@ -177,42 +189,6 @@ impl Page {
         }
     }
 
-    fn gpus(&mut self, survey: &Survey) {
-        self.title("GPUs");
-        if let Some((what, remedy)) = &survey.absence {
-            self.gap(&Gap {
-                severity: Severity::Info,
-                what: what.clone(),
-                consequence: "there is nothing to say of GPUs; all else is seen".to_owned(),
-                remedy: remedy.clone(),
-            });
-        }
-        for SurveyedGpu { device, n_processes } in &survey.gpus {
-            let name = device.name.as_deref().unwrap_or("of unknown name");
-            let memory = device
-                .memory_total_bytes
-                .map(|bytes| format!(", {:.0} GiB", bytes as f64 / f64::from(1 << 30)));
-            let mig = if device.is_mig { ", divided into instances (MIG)" } else { "" };
-            self.fact(
-                &format!("GPU {}", device.gpu),
-                &format!(
-                    "{}{}{mig}, driver {}, {n_processes} processes",
-                    printable(name),
-                    memory.unwrap_or_default(),
-                    printable(device.driver.as_deref().unwrap_or("unknown"))
-                ),
-            );
-        }
-        for gap in &survey.gaps {
-            self.gap(&Gap {
-                severity: Severity::Degrades,
-                what: format!("{}: {}", gap.what, gap.why),
-                consequence: "it is missing from the report's section on GPUs".to_owned(),
-                remedy: gap.remedy.clone(),
-            });
-        }
-    }
-
     fn target(&mut self, facts: &Facts) {
         self.title("target");
         self.fact("process", &format!("{} {}", facts.pid, facts.cmdline));
@@ -314,11 +290,6 @@ impl Page {
         }
         let _ = writeln!(self.text, "{}", line.trim_end());
     }
-}
-
-/// A driver's text, harmless for a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
 
 /// What of a target stays unseen.

@@ -1,8 +1,9 @@
 //! What doctor says of made-up hosts and targets.
 
 use super::*;
+use crate::engine::TriedFunctions;
 use crate::host::Caps;
-use crate::probes::Hook;
+use crate::probes::{Hook, gpu::SurveyedGpu};
 use crate::target::Listener;
 use std::collections::BTreeSet;
 
@@ -59,7 +60,8 @@ fn facts() -> Facts {
 }
 
 fn page_of(host: &Host, hooks: &[HookResult], target: Option<&Result<Facts, Refusal>>) -> (String, bool) {
-    let (text, can_attach) = page(host, &prerequisites(host), Ok(hooks), &Survey::default(), target);
+    let (text, can_attach) =
+        page(host, &prerequisites(host), Ok(hooks), &Functions::default(), &Survey::default(), target);
     for line in text.lines() {
         assert!(line.chars().count() <= WIDTH, "too wide: {line}");
         assert_eq!(line, line.trim_end());
@@ -87,7 +89,7 @@ fn a_hook_that_is_refused_blocks() {
     let (text, can_attach) = page_of(&host(), &[hook(Ok(())), refused], None);
     assert!(!can_attach && text.contains("attach cannot work here: 1 thing in the way"), "{text}");
     let error = anyhow::anyhow!("out of memory").context("failed to load the kernel side");
-    let (text, can_attach) = page(&host(), &[], Err(&error), &Survey::default(), None);
+    let (text, can_attach) = page(&host(), &[], Err(&error), &Functions::default(), &Survey::default(), None);
     assert!(!can_attach && text.contains("failed to load the kernel side: out of memory"), "{text}");
 }
 
@@ -146,7 +148,7 @@ fn gpus_and_their_absence() {
             remedy: "none".to_owned(),
         }],
     };
-    let of = |survey: &Survey| page(&host(), &[], Ok(&[hook(Ok(()))]), survey, None);
+    let of = |survey: &Survey| page(&host(), &[], Ok(&[hook(Ok(()))]), &Functions::default(), survey, None);
     let (text, can_attach) = of(&seen);
     assert!(can_attach && text.contains("NVIDIA H100?[2J, 80 GiB, driver 580.95.05,"), "{text}");
     assert!(text.contains("less  of GPU 0: energy") && text.contains("1 thing less"), "{text}");
@@ -154,4 +156,21 @@ fn gpus_and_their_absence() {
         Survey { absence: Some(("no driver".to_owned(), "none needed".to_owned())), ..Survey::default() };
     let (text, can_attach) = of(&none);
     assert!(can_attach && text.contains("info  no driver") && text.contains("nothing is missing"), "{text}");
+}
+
+#[test]
+fn functions_that_cannot_be_probed() {
+    let tried =
+        |functions: Functions| page(&host(), &[], Ok(&[hook(Ok(()))]), &functions, &Survey::default(), None);
+    let (text, can_attach) = tried(Functions::of(Ok(TriedFunctions::default()), None));
+    assert!(can_attach && text.contains("takes probes on functions"), "{text}");
+    let (text, can_attach) = tried(Functions::of(Err("no uprobes".to_owned()), None));
+    assert!(can_attach && text.contains("1 thing less") && text.contains("no uprobes"), "{text}");
+    let mut found = TriedFunctions::default();
+    found.placed.entry("/lib/libssl.so.3".to_owned()).or_default().extend(["SSL_read", "SSL_write"]);
+    found.refused.push(("SSL_read_ex", "a filter".to_owned()));
+    let (text, _) = tried(Functions::of(Ok(TriedFunctions::default()), Some(found)));
+    assert!(text.contains("SSL_read, SSL_write of /lib/libssl.so.3") && text.contains("a filter"), "{text}");
+    let (text, _) = tried(Functions::of(Ok(TriedFunctions::default()), Some(TriedFunctions::default())));
+    assert!(text.contains("no OpenSSL") && text.contains("nothing is missing"), "{text}");
 }

@@ -116,7 +116,7 @@ impl Kernel {
     }
 
     /// Loads the object. Nothing runs yet.
-    fn load(config: &LoadConfig<'_>, lower: &[Lower]) -> Result<Self> {
+    pub(super) fn load(config: &LoadConfig<'_>, lower: &[Lower]) -> Result<Self> {
         let offsets = kern::offsets(config.btf)?;
         if OBJECT.is_empty() {
             bail!("failed to load the kernel side: this binary was built without it (PROBE_SKIP_EBPF)");

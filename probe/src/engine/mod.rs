@@ -25,6 +25,7 @@ pub use mark::{SOCKET as MARK_SOCKET, mark};
 pub use plan::{NetPlan, RunPlan, check_command, words_of};
 use probe_common::rooms::Rooms;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+pub use uprobes::{TriedFunctions, try_functions};
 
 use crate::{
     cli::stop::Stop,

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZeroU32;
 
+use anyhow::Result;
 use aya::programs::uprobe::UProbeScope;
 use probe_common::rooms::Rooms;
 
-use super::load::Kernel;
+use super::load::{Kernel, LoadConfig};
 use crate::event::BlindSpot;
 use crate::host::version_of;
-use crate::probes::{self, Function};
+use crate::probes::{self, Function, tls};
 use crate::target::{
     elf,
     maps::{self, FileId, Mapped},
@@ -41,8 +42,39 @@ pub(super) struct Uprobes {
     /// Processes that were executed lately, and how often they will be looked at before the next second.
     young: BTreeMap<u32, u32>,
     n_ticks: u32,
+    /// What was placed: functions by their file.
+    placed: BTreeMap<String, BTreeSet<&'static str>>,
     /// What could not be placed: function, and why.
     refused: BTreeMap<(&'static str, String), &'static Function>,
+}
+
+/// What became of probes that were placed for a moment.
+#[derive(Debug, Default)]
+pub struct TriedFunctions {
+    /// Functions that can be probed, by their file.
+    pub placed: BTreeMap<String, BTreeSet<&'static str>>,
+    /// Functions that cannot, and why.
+    pub refused: Vec<(&'static str, String)>,
+}
+
+/// Places the probes on functions of these processes, or, where there is none, one on a function that this process has
+/// itself, and takes them away again. No other process meets them, and they do nothing, as nothing is traced.
+///
+/// # Errors
+/// When the kernel side cannot be loaded.
+pub fn try_functions(config: &LoadConfig<'_>, pids: &[u32]) -> Result<TriedFunctions> {
+    // Every C library has it, and nobody calls it often.
+    const OWN: Function =
+        Function { symbol: "getppid", programs: tls::SPEC.functions[1].programs, purpose: "" };
+    let mut kernel = Kernel::load(config, &[])?;
+    let mut uprobes = Uprobes { by_process: true, ..Uprobes::new(config.rooms) };
+    if pids.is_empty() {
+        uprobes.functions = vec![&OWN];
+        uprobes.look(&mut kernel, [std::process::id()]);
+    } else {
+        uprobes.look(&mut kernel, pids.iter().copied());
+    }
+    Ok(TriedFunctions { placed: uprobes.placed, refused: uprobes.refused.into_keys().collect() })
 }
 
 impl Uprobes {
@@ -57,6 +89,7 @@ impl Uprobes {
             seen: BTreeSet::new(),
             young: BTreeMap::new(),
             n_ticks: 0,
+            placed: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
     }
@@ -140,10 +173,14 @@ impl Uprobes {
         };
         for found in found {
             let function = self.functions[found.name];
-            for program in function.programs {
-                if let Err(error) = kernel.attach_function(program, &path, found.offset, scope) {
+            let mut programs = function.programs.iter();
+            match programs.try_for_each(|program| kernel.attach_function(program, &path, found.offset, scope))
+            {
+                Ok(()) => {
+                    self.placed.entry(file.path.clone()).or_default().insert(function.symbol);
+                }
+                Err(error) => {
                     self.refused.insert((function.symbol, format!("{error:#}")), function);
-                    break;
                 }
             }
             tracing::debug!(pid, path = file.path, symbol = function.symbol, offset = found.offset, "probed");

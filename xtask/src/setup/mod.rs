@@ -37,7 +37,8 @@ pub(crate) struct Ready {
 }
 
 /// Programs that the tests call, with the packages that hold them.
-const TEST_PROGRAMS: [(&str, &str); 8] = [
+const TEST_PROGRAMS: [(&str, &str); 9] = [
+    ("c++", "g++"),
     ("chromium-headless-shell", "chromium-headless-shell"),
     ("nginx", "nginx-light"),
     ("ip", "iproute2"),
