@@ -17,6 +17,8 @@ impl Rooms {
     pub const SQLITE: Self = Self(1 << 8);
     /// Plain text of TLS libraries.
     pub const TLS: Self = Self(1 << 10);
+    /// What processes use; has no kernel half.
+    pub const RESOURCES: Self = Self(1 << 11);
     /// Regular files, and what their names say of stages.
     pub const FILE_IO: Self = Self(1 << 3);
 

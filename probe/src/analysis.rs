@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::aggregate::{Phases, Progress};
+use crate::aggregate::{AbortWatch, Phases, Progress};
 use crate::correlate::lock::{LockBoard, LockFinding};
 use crate::correlate::stage::StageTracker;
 use crate::correlate::{Correlator, Finding};
-use crate::event::{Event, Load, Summary};
+use crate::event::{Abort, Course, Event, Summary};
 use crate::numbers::Numbers;
 use crate::profile::Profile;
 use crate::report::{self, Report};
+use crate::slo::{Confidence, Verdict, judge};
 
 /// Load commands that are kept: one per phase, and a recording may be anyone's.
 const MAX_LOADS: usize = 100;
@@ -22,7 +23,8 @@ pub struct Analysis {
     stages: StageTracker,
     locks: LockBoard,
     phases: Phases,
-    loads: Vec<Load>,
+    course: Course,
+    watch: AbortWatch,
     /// Between correlation and aggregation; kept for its memory.
     findings: Vec<Finding>,
     lock_findings: Vec<LockFinding>,
@@ -36,7 +38,8 @@ impl Analysis {
             stages: StageTracker::new(Arc::clone(&profile)),
             locks: LockBoard::default(),
             phases: Phases::new(Arc::clone(&profile)),
-            loads: Vec::new(),
+            course: Course::default(),
+            watch: AbortWatch::new(&profile),
             profile,
             findings: Vec::new(),
             lock_findings: Vec::new(),
@@ -46,9 +49,15 @@ impl Analysis {
     /// Takes one event; they must come in the order in which they were decoded.
     pub fn event(&mut self, event: &Event) {
         match event {
-            Event::Phase(phase) => self.phases.begin(phase),
             Event::Condition(condition) => self.phases.prove(condition),
-            Event::Load(load) if self.loads.len() < MAX_LOADS => self.loads.push(load.clone()),
+            Event::Phase(phase) => {
+                self.phases.begin(phase);
+                self.watch.begin(&phase.name);
+            }
+            Event::Load(load) if self.course.loads.len() < MAX_LOADS => self.course.loads.push(load.clone()),
+            Event::Abort(abort) => {
+                self.course.abort.get_or_insert_with(|| abort.clone());
+            }
             _ => {}
         }
         self.correlator.event(event, &mut self.findings);
@@ -60,6 +69,25 @@ impl Analysis {
     /// Where the run stands, at this moment of `CLOCK_MONOTONIC`.
     pub fn progress(&self, now_ns: u64) -> Progress {
         self.phases.now().progress(now_ns)
+    }
+
+    /// A rule that ends the run at this moment of `CLOCK_MONOTONIC`.
+    pub fn abort_due(&mut self, now_ns: u64) -> Option<Abort> {
+        self.watch.due(now_ns)
+    }
+
+    /// The verdicts if the phase at hand ended now; none where nothing is judged.
+    pub fn verdicts_so_far(&self, now_ns: u64) -> Vec<Verdict> {
+        let Some(part) = self.phases.parts().last().filter(|part| part.judged) else { return Vec::new() };
+        let confidence = Confidence {
+            duration_s: now_ns.saturating_sub(part.start_ns) as f64 / 1e9,
+            loss_ratio: 0.0,
+            undecoded_ratio: 0.0,
+            is_finished: true,
+            doubt: None,
+        };
+        let judged = judge(&self.profile, &part.numbers, &part.name, &confidence);
+        judged.into_iter().map(|judgement| judgement.verdict).collect()
     }
 
     /// Nothing more will come: judges the run.
@@ -74,13 +102,16 @@ impl Analysis {
         self.locks.finish(summary.end_ns, &mut self.lock_findings);
         self.aggregate_findings(summary.end_ns);
         self.phases.finish();
-        let report = report::build(summary, &self.profile, &self.phases, &self.loads);
-        (report, Numbers::of(summary, &self.profile, &self.phases, &self.loads))
+        let report = report::build(summary, &self.profile, &self.phases, &self.course);
+        (report, Numbers::of(summary, &self.profile, &self.phases, &self.course))
     }
 
     fn aggregate_findings(&mut self, ts_ns: u64) {
         let locks = self.lock_findings.drain(..).map(Finding::Lock);
         for finding in self.findings.drain(..).chain(locks) {
+            if let Finding::Exchange(exchange) = &finding {
+                self.watch.add(exchange);
+            }
             self.phases.add(&finding, finding.ts_ns().unwrap_or(ts_ns));
         }
     }

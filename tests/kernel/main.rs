@@ -8,6 +8,7 @@ mod gpu;
 mod harness;
 mod http;
 mod process;
+mod resources;
 mod socket;
 mod sqlite;
 mod tls;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         harness::add_to(&mut suite);
     }
     process::add_to(&mut suite);
+    resources::add_to(&mut suite);
     socket::add_to(&mut suite);
     http::add_to(&mut suite);
     tls::add_to(&mut suite);

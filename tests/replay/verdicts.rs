@@ -64,7 +64,7 @@ const CASES: [Case; 14] = [
         "recorded",
         "phase = 'spike'\nmetric = 'rate'\ntarget = 1\nlimit = 1",
         Inconclusive,
-        "",
+        "no phase of this name was played",
     ),
     (
         "lost events",
@@ -85,6 +85,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         .collect();
     trials.push(trial("wildcard", wildcard));
     trials.push(trial("key veto", key_veto));
+    trials.push(trial("audit", audit));
     trials
 }
 
@@ -148,5 +149,30 @@ fn key_veto() -> Result<()> {
         let report = judged("recorded", &objectives.each_ref().map(String::as_str))?;
         ensure!(report.verdict == verdict, "{verdict}: {:?}", report.objectives);
     }
+    Ok(())
+}
+
+/// The readiness audit's profile on a recorded run: what it has is judged, what it has not is told.
+fn audit() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let profile = Profile::load(&root.join("../profiles/audit.toml"))?;
+    ensure!(profile.phases.len() == 6 && profile.aborts.len() == 1 && profile.regressions.len() == 2);
+    let report = replay(&root.join("golden/recorded"), &Arc::new(profile))?;
+    let verdict = |id: &str| {
+        let found = report.objectives.iter().find(|judgement| judgement.id == id);
+        found.map(|judgement| (judgement.verdict, judgement.reason.as_deref().unwrap_or_default()))
+    };
+    for (id, expected) in [
+        ("api-p50", (Pass, "")),
+        ("api-p95", (Pass, "")),
+        ("api-p99", (Inconclusive, "129 of at least 368 requests")),
+        ("upload-success", (Inconclusive, "4 of at least 72 requests")),
+        ("memory-growth", (Inconclusive, "no phase of this name was played")),
+        ("memory", (Inconclusive, "nothing of this name was looked at, or not for long enough")),
+        ("pipeline-completion", (Inconclusive, "no phase of this name was played")),
+    ] {
+        ensure!(verdict(id) == Some(expected), "{id}: {:?}", verdict(id));
+    }
+    ensure!(report.verdict == Inconclusive);
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is judged here. Bounded in memory by the number of endpoints, whatever the length of the run.
 
+mod abort;
 mod database;
 mod durations;
 mod endpoint;
@@ -10,14 +11,17 @@ mod gpu;
 mod outgoing;
 mod phases;
 mod progress;
+mod resources;
 mod saved;
 mod series;
 mod stage;
 mod stats;
 mod websocket;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+pub use abort::AbortWatch;
 pub use database::{DatabaseStats, Databases, HoldStats, WaitStats};
 pub use durations::{Durations, Resolution};
 pub use endpoint::{MAX_FOLDED, OTHER};
@@ -26,6 +30,7 @@ pub use gpu::{GpuStats, Gpus, InstanceStats, OverlapStats, ProcessStats, Spread}
 pub use outgoing::Outgoing;
 pub use phases::{Part, Phases, SavedPhases};
 pub use progress::Progress;
+pub use resources::{History, Moment, ResourceStats, Usage};
 pub use saved::Saved;
 pub use series::{Series, Window};
 pub use stage::{CheckpointStats, PipelineStats, StageStats, StageTable};
@@ -52,6 +57,7 @@ pub struct Aggregate {
     websockets: BTreeMap<usize, WebSocketStats>,
     recent: RecentRate,
     gpus: Gpus,
+    resources: ResourceStats,
     /// Of all together, then of the first endpoints; none where no plots are made of it.
     series: Option<Vec<Series>>,
     /// What was seen of SQLite databases.
@@ -75,21 +81,27 @@ impl Aggregate {
             websockets: BTreeMap::new(),
             recent: RecentRate::default(),
             gpus: Gpus::new(),
+            resources: ResourceStats::default(),
             series: None,
             databases: Databases::default(),
         }
     }
 
-    /// As [`Self::new`], for a part of a run that follows what `before` has counted: GPUs are the same ones, and their
-    /// counters go on. Databases keep their numbers.
+    /// As [`Self::new`], for a part of a run that follows what `before` has counted: GPUs and processes are the same
+    /// ones, and their counters go on. Databases keep their numbers.
     pub fn after(profile: &Profile, before: &Self) -> Self {
-        Self { gpus: before.gpus.after(), databases: before.databases.fresh(), ..Self::new(profile) }
+        Self {
+            gpus: before.gpus.after(),
+            resources: before.resources.after(),
+            databases: before.databases.fresh(),
+            ..Self::new(profile)
+        }
     }
 
     /// Keeps numbers over time too.
     #[must_use]
     pub fn with_series(self) -> Self {
-        Self { series: Some(Vec::new()), ..self }
+        Self { series: Some(Vec::new()), resources: self.resources.with_history(), ..self }
     }
 
     /// Counts one finding. On the path of every request: allocates for new endpoints only.
@@ -122,6 +134,7 @@ impl Aggregate {
             Finding::Document(end) => self.stages.add_document(end),
             Finding::Stages { order, near, dropped } => self.stages.end(order, near, *dropped),
             Finding::Gpu(gpu) => self.gpus.add(gpu),
+            Finding::Resources(look) => self.resources.add(look),
         }
     }
 
@@ -199,8 +212,8 @@ impl Aggregate {
     }
 
     /// Everything of a kind that was seen, by name.
-    pub fn subjects(&self, kind: Kind) -> Vec<(&str, &dyn Subject)> {
-        match kind {
+    pub fn subjects(&self, kind: Kind) -> Vec<(Cow<'_, str>, &dyn Subject)> {
+        let named: Vec<(&str, &dyn Subject)> = match kind {
             Kind::Endpoint => self.endpoints().into_iter().map(|(name, stats)| (name, stats as _)).collect(),
             Kind::Stage => {
                 self.stages.stages().into_iter().map(|(name, _, stats)| (name, stats as _)).collect()
@@ -212,7 +225,12 @@ impl Aggregate {
                 self.websockets().into_iter().map(|(path, stats)| (path, stats as _)).collect()
             }
             Kind::Database => self.databases.used().map(|stats| (stats.path.as_str(), stats as _)).collect(),
-        }
+            Kind::Resource => {
+                let subjects = self.resources.subjects().into_iter();
+                return subjects.map(|(name, subject)| (Cow::Owned(name), subject)).collect();
+            }
+        };
+        named.into_iter().map(|(name, subject)| (Cow::Borrowed(name), subject)).collect()
     }
 
     /// What was accepted, by port.
@@ -228,6 +246,11 @@ impl Aggregate {
     /// What was read of GPUs.
     pub const fn gpus(&self) -> &Gpus {
         &self.gpus
+    }
+
+    /// What the target and the machine used.
+    pub const fn resources(&self) -> &ResourceStats {
+        &self.resources
     }
 
     /// What a GPU did while requests were in the application, by the endpoint's name.

@@ -113,8 +113,8 @@ impl Phases {
 
     /// Counts what became known by an event of this moment.
     pub fn add(&mut self, finding: &Finding, ts_ns: u64) {
-        // A GPU is looked at all the time: that alone makes no phase.
-        self.is_touched |= !matches!(finding, Finding::Gpu(_));
+        // GPUs and processes are looked at all the time: that alone makes no phase.
+        self.is_touched |= !matches!(finding, Finding::Gpu(_) | Finding::Resources(_));
         self.whole.add(finding);
         let is_identity = matches!(finding, Finding::Lock(lock) if lock.is_identity());
         if is_identity || matches!(finding, Finding::Stages { .. }) {

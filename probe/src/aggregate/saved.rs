@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aggregate, EndpointStats, ListenerStats, Series};
+use super::{Aggregate, EndpointStats, ListenerStats, ResourceStats, Series};
 
 /// What an [`Aggregate`] holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub struct Saved {
     listeners: BTreeMap<u16, ListenerStats>,
     #[serde(default)]
     unix_listeners: BTreeMap<String, ListenerStats>,
+    #[serde(default)]
+    resources: ResourceStats,
     /// Hashes of the names that were counted together.
     #[serde(default)]
     folded: BTreeSet<u64>,
@@ -33,6 +35,7 @@ impl Aggregate {
             overall: self.overall.clone(),
             listeners: self.listeners.clone(),
             unix_listeners: self.unix_listeners.clone(),
+            resources: self.resources.clone(),
             folded: self.table.folded().collect(),
             series: self.series().map(series).collect(),
         }
@@ -51,6 +54,7 @@ impl Aggregate {
         for (path, stats) in &saved.unix_listeners {
             self.unix_listeners.entry(path.clone()).or_default().merge(stats);
         }
+        self.resources.merge(&saved.resources, shift_ns);
         self.table.fold(&saved.folded);
         for (name, series) in &saved.series {
             let index = (!name.is_empty()).then(|| self.table.index_of_name(name));

@@ -168,7 +168,12 @@ mod tests {
         let profile = std::sync::Arc::new(Profile::builtin().unwrap());
         assert_eq!(baselines(runs.path(), &profile), 0);
         let phases = crate::aggregate::Phases::new(std::sync::Arc::clone(&profile));
-        let numbers = Numbers::of(&crate::event::Summary::default(), &profile, &phases, &[]);
+        let numbers = Numbers::of(
+            &crate::event::Summary::default(),
+            &profile,
+            &phases,
+            &crate::event::Course::default(),
+        );
         fs::create_dir(runs.path().join("a")).unwrap();
         fs::write(runs.path().join("a").join(NUMBERS), numbers.to_text()).unwrap();
         assert_eq!(baselines(runs.path(), &profile), 1);

@@ -123,6 +123,8 @@ pub enum Finding {
     },
     /// The state of a GPU was read.
     Gpu(crate::event::Gpu),
+    /// It was read what the processes use.
+    Resources(crate::event::Resources),
 }
 
 impl Finding {

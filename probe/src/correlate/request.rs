@@ -36,6 +36,7 @@ impl Correlator {
                 out.push(Finding::Unconnected { to: to.clone(), why: *why });
             }
             Event::Gpu(gpu) => out.push(Finding::Gpu(gpu.clone())),
+            Event::Resources(look) => out.push(Finding::Resources(look.clone())),
             Event::Message(message) => self.websockets.message(message, out),
             Event::MessageAcked(acked) => self.websockets.acked(acked, out),
             Event::Pong(pong) => self.websockets.pong(pong, out),

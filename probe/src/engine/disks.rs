@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs};
 
-use crate::event::DiskStats;
+use crate::event::{DiskLook, DiskStats};
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -16,6 +16,12 @@ impl Disks {
     /// Now; empty where the kernel does not say.
     pub(super) fn now() -> Self {
         Self { counters: parse(&fs::read_to_string("/proc/diskstats").unwrap_or_default()) }
+    }
+
+    /// How long these devices have been busy.
+    pub(super) fn busy(&self, devices: impl Iterator<Item = u32>) -> Vec<DiskLook> {
+        let known = devices.filter_map(|device| self.counters.get(&device));
+        known.map(|disk| DiskLook { device: disk.device.clone(), busy_ms: disk.busy_ms }).collect()
     }
 
     /// What these devices did since then.

@@ -8,7 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{clock, load::Kernel, pump::Pump, tree::Tree};
-use crate::{aggregate::Progress, target::Root};
+use crate::{aggregate::Progress, event::Abort, slo::Verdict, target::Root};
 
 /// Seconds between two lines where stderr is no terminal.
 const LINE_EVERY_S: u64 = 5;
@@ -56,7 +56,8 @@ impl Live {
             match phase {
                 Some((name, left)) => {
                     let room = 80_usize.saturating_sub(name.len() + 2);
-                    let line = phase_line(left, &progress, lost);
+                    let verdicts = pump.verdicts_so_far(clock::monotonic_ns());
+                    let line = phase_line(left, &verdicts, &progress, lost);
                     format!("{name}  {}", line.chars().take(room).collect::<String>())
                 }
                 None => progress_line(self.began.elapsed(), self.duration, &progress, lost),
@@ -69,6 +70,14 @@ impl Live {
             self.say(&line());
         }
         self.n_seconds += 1;
+    }
+
+    /// A rule ends the run.
+    pub(super) fn aborted(&self, abort: &Abort) {
+        self.say(&format!(
+            "abort rule `{}`: {} is {:.4} over {} requests of the last {:.0} s, limit {}",
+            abort.rule, abort.metric, abort.value, abort.samples, abort.window_s, abort.limit
+        ));
     }
 
     pub(super) fn end(&self) {
@@ -101,15 +110,31 @@ fn progress_line(elapsed: Duration, total: Option<Duration>, progress: &Progress
 }
 
 /// What stands behind the phase's name.
-fn phase_line(left: Duration, progress: &Progress, lost: u64) -> String {
+fn phase_line(left: Duration, verdicts: &[Verdict], progress: &Progress, lost: u64) -> String {
     let p95 = progress.latency_p95_s.map_or_else(|| "-".to_owned(), |p95| format!("{:.1} ms", p95 * 1e3));
     format!(
-        "{}s left  {:.0}/s  p95 {p95}  {} errors  {} aborted  {lost} lost",
+        "{}s left  {}{:.0}/s  p95 {p95}  {} errors  {} aborted  {lost} lost",
         left.as_secs(),
+        standing(verdicts),
         progress.rate_per_s,
         progress.errors,
         progress.aborted
     )
+}
+
+/// How the verdicts stand, with what stands between them and the rest of the line.
+fn standing(verdicts: &[Verdict]) -> String {
+    let words = [
+        (Verdict::Pass, "pass"),
+        (Verdict::Warn, "warn"),
+        (Verdict::Fail, "fail"),
+        (Verdict::Inconclusive, "open"),
+    ];
+    let count = |verdict| verdicts.iter().filter(|other| **other == verdict).count();
+    let said = words.map(|(verdict, word)| (count(verdict), word));
+    let said: Vec<String> =
+        said.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    if said.is_empty() { String::new() } else { format!("{}  ", said.join(", ")) }
 }
 
 #[cfg(test)]
@@ -131,6 +156,12 @@ mod tests {
             line,
             "5400/7200s  123456789 requests  9876/s  p95 12345.6 ms  12345 errors  999 aborted  0 lost"
         );
+        let verdicts = [Verdict::Pass, Verdict::Inconclusive, Verdict::Pass];
+        assert_eq!(
+            phase_line(Duration::from_secs(3), &verdicts, &Progress::default(), 0),
+            "3s left  2 pass, 1 open  0/s  p95 -  0 errors  0 aborted  0 lost"
+        );
+        assert_eq!(standing(&[]), "");
         assert_eq!(
             progress_line(Duration::from_secs(3), None, &Progress::default(), 7),
             "3s  0 requests  0/s  p95 -  0 errors  0 aborted  7 lost"

@@ -31,7 +31,7 @@ use crate::{
     cli::stop::Stop,
     event::{EndedBy, Event},
     numbers::Numbers,
-    probes::gpu,
+    probes::{gpu, resources},
     profile::Profile,
     report::Report,
     target::{Alive, Root},
@@ -74,6 +74,19 @@ pub struct EngineConfig {
     pub stop: Stop,
 }
 
+impl EngineConfig {
+    /// What the kernel side needs of it.
+    fn load(&self) -> LoadConfig<'_> {
+        LoadConfig {
+            btf: &self.btf,
+            ring_bytes: self.ring_bytes,
+            follow_children: self.children,
+            rooms: self.rooms,
+            without: &self.without,
+        }
+    }
+}
+
 /// What a run left.
 #[derive(Debug)]
 pub struct Finished {
@@ -114,13 +127,7 @@ pub fn run(config: EngineConfig) -> Result<Finished> {
 async fn run_async(config: EngineConfig) -> Result<Finished> {
     let attach_began = clock::monotonic_ns();
     let alive = Alive::open(&config.roots);
-    let (mut kernel, lower) = Kernel::attached(&LoadConfig {
-        btf: &config.btf,
-        ring_bytes: config.ring_bytes,
-        follow_children: config.children,
-        rooms: config.rooms,
-        without: &config.without,
-    })?;
+    let (mut kernel, lower) = Kernel::attached(&config.load())?;
     let mut uprobes = uprobes::Uprobes::new(config.rooms);
     // Before a thread is traced, so that no call is seen without its meaning.
     uprobes.look(&mut kernel, tree::processes(&config.roots, config.children));
@@ -141,14 +148,13 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     let mut live = live::Live::new(config.duration);
     live.attached(&config.roots, &tree);
 
+    let mut usage = config.rooms.has(Rooms::RESOURCES).then(|| resources::Sampler::new(&config.roots));
+    look(&mut usage, &mut pump, &tree);
     let marks = mark::Marks::listen(&config.out);
     let mut director = plan::Director::new(config.plan.clone());
     pump.tell(|events| director.begin(events));
     let end_at = Instant::now() + config.duration.unwrap_or(FOREVER);
-    let mut drain = interval(DRAIN_EVERY);
-    drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut second = interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let (mut drain, mut second) = intervals();
     let mut roots_gone = false;
     let ended_by = loop {
         let tick = tokio::select! {
@@ -175,18 +181,24 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
             }
             Tick::Second => {
                 tree.second();
+                look(&mut usage, &mut pump, &tree);
                 uprobes.look(&mut kernel, tree.pids());
                 director.second();
                 live.second(&pump, &kernel, director.now());
+                if is_aborted(&mut pump, &live) {
+                    break EndedBy::Abort;
+                }
             }
             Tick::RootsGone => roots_gone = true,
             Tick::Mark(mark) => {
                 pump.drain(&mut kernel, &mut tree);
+                look(&mut usage, &mut pump, &tree);
                 pump.tell(|events| events.push(mark));
             }
             Tick::Plan(due) => {
                 // What happened in the phase is counted in it.
                 pump.drain(&mut kernel, &mut tree);
+                look(&mut usage, &mut pump, &tree);
                 if !pump.tell(|events| director.act(due, events)) {
                     break EndedBy::Plan;
                 }
@@ -201,6 +213,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
             }
         }
     };
+    look(&mut usage, &mut pump, &tree);
     let mut last_words = Vec::new();
     let stopping = director.stop(&mut last_words);
     draining(stopping, &mut drain, || pump.drain(&mut kernel, &mut tree)).await;
@@ -215,6 +228,35 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     // From here on nothing of ours is in the kernel any more.
     drop(kernel);
     Ok(pump.finish(&summary))
+}
+
+/// For the ring, and for what is looked at each second.
+fn intervals() -> (tokio::time::Interval, tokio::time::Interval) {
+    let (mut drain, mut second) = (interval(DRAIN_EVERY), interval(Duration::from_secs(1)));
+    drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    (drain, second)
+}
+
+/// Whether a rule of the profile ends the run now; it is told.
+fn is_aborted(pump: &mut pump::Pump, live: &live::Live) -> bool {
+    let Some(abort) = pump.abort_due(clock::monotonic_ns()) else { return false };
+    live.aborted(&abort);
+    pump.tell(|events| events.push(Event::Abort(abort)));
+    true
+}
+
+/// Looks at what the processes use.
+fn look(usage: &mut Option<resources::Sampler>, pump: &mut pump::Pump, tree: &tree::Tree) {
+    let Some(usage) = usage else { return };
+    let around = || resources::Around {
+        backlog: tree.backlog(),
+        ports: tree.ports(),
+        disks: disks::Disks::now().busy(pump.devices()),
+    };
+    if let Some(seen) = usage.look(tree.pids(), clock::monotonic_ns(), around) {
+        pump.tell(|events| events.push(Event::Resources(seen)));
+    }
 }
 
 /// Waits for something without leaving the ring to itself.

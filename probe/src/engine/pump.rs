@@ -15,7 +15,7 @@ use super::{
 use crate::{
     aggregate::Progress,
     analysis::Analysis,
-    event::{Event, Exec, Exit, FileStats, Gpu, Summary},
+    event::{Abort, Event, Exec, Exit, FileStats, Gpu, Summary},
     probes::{
         bytes::Direction,
         file_io, gpu, process,
@@ -24,6 +24,7 @@ use crate::{
         wire::{DecodeError, header_of, kind_of},
     },
     profile::Profile,
+    slo::Verdict,
     target::procfs,
 };
 
@@ -141,6 +142,16 @@ impl Pump {
 
     pub(super) fn progress(&self, now_ns: u64) -> Progress {
         self.analysis.progress(now_ns)
+    }
+
+    /// A rule that ends the run now.
+    pub(super) fn abort_due(&mut self, now_ns: u64) -> Option<Abort> {
+        self.analysis.abort_due(now_ns)
+    }
+
+    /// The verdicts if the phase at hand ended now.
+    pub(super) fn verdicts_so_far(&self, now_ns: u64) -> Vec<Verdict> {
+        self.analysis.verdicts_so_far(now_ns)
     }
 
     pub(super) const fn n_records(&self) -> u64 {

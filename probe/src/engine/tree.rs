@@ -104,6 +104,18 @@ impl Tree {
         }
     }
 
+    /// Connections that wait for `accept`, at the last look; none where queues cannot be read.
+    pub(super) fn backlog(&self) -> Option<u32> {
+        let queues = self.listeners.iter().filter_map(|known| self.queues.get(&(known.netns, known.inode)));
+        let backlog = queues.map(|queue| queue.last.backlog).reduce(u32::saturating_add);
+        backlog.filter(|_| self.diag_error.is_none())
+    }
+
+    /// Ports of the listeners.
+    pub(super) fn ports(&self) -> Vec<u16> {
+        self.listeners.iter().map(|listener| listener.port).collect()
+    }
+
     /// Takes note of processes that come and go.
     pub(super) fn event(&mut self, event: &Event) {
         match event {

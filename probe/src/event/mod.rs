@@ -10,6 +10,7 @@ mod gpu;
 mod http;
 mod phase;
 mod process;
+mod resources;
 mod sqlite;
 mod summary;
 mod took;
@@ -23,8 +24,9 @@ pub use gpu::{
     Busy, Gpu, GpuCounters, GpuDevice, GpuInstance, GpuLook, GpuLost, GpuProcess, GpuSlow, Throttle,
 };
 pub use http::{Accepted, Closed, Ending, Listen, NotConnected, Request, Response, Unconnected};
-pub use phase::{Load, LoadOutcome, Phase};
+pub use phase::{Abort, Course, Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
+pub use resources::{DiskLook, MachineLook, ProcessLook, Resources};
 pub use sqlite::{FileId, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep};
 pub use summary::{BlindSpot, DiskStats, EndedBy, FileStats, Listener, Summary, SyscallStats};
 pub use took::Took;
@@ -69,6 +71,8 @@ pub enum Event {
     Load(Load),
     /// The network conditions of a phase are gone.
     Condition(Condition),
+    /// A rule ended the run early.
+    Abort(Abort),
     /// A file was written and closed, or came to another name.
     FileWritten(FileWritten),
     /// A checkpoint or an upload was opened for reading.
@@ -83,6 +87,8 @@ pub enum Event {
     Gpu(Gpu),
     /// Something happened to a SQLite database.
     Sqlite(Sqlite),
+    /// It was read what the processes use.
+    Resources(Resources),
 }
 
 impl Event {
@@ -105,6 +111,7 @@ impl Event {
             Self::Phase(phase) => phase.ts_ns,
             Self::Load(load) => load.ts_ns,
             Self::Condition(condition) => condition.ts_ns,
+            Self::Abort(abort) => abort.ts_ns,
             Self::FileWritten(file) => file.ts_ns,
             Self::FileRead(read) => read.ts_ns,
             Self::FileRemoved(removed) => removed.ts_ns,
@@ -112,6 +119,7 @@ impl Event {
             Self::Marker(marker) => marker.ts_ns,
             Self::Gpu(gpu) => gpu.ts_ns(),
             Self::Sqlite(sqlite) => sqlite.ts_ns(),
+            Self::Resources(resources) => resources.ts_ns,
         }
     }
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::profile::Unit;
+
 /// A phase began, and with it the one before ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
@@ -18,6 +20,44 @@ pub struct Phase {
     /// It is none of the plan's: the time in which a condition is put up, measured or taken away.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_between: bool,
+}
+
+/// A rule of the profile ended the run early.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct Abort {
+    /// When, `CLOCK_MONOTONIC` nanoseconds.
+    pub ts_ns: u64,
+    /// The rule's id.
+    pub rule: String,
+    /// The endpoint; none for all together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Which value was watched.
+    pub metric: String,
+    /// The phase at hand; none in a run without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The value that was past the limit, in `unit`.
+    pub value: f64,
+    /// The rule's limit.
+    pub limit: f64,
+    /// Of value and limit.
+    pub unit: Unit,
+    /// Requests that the value was made of.
+    pub samples: u64,
+    /// Length of the window, seconds.
+    pub window_s: f64,
+}
+
+/// What the run itself did, beside what was seen of the target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Course {
+    /// How the loads of its phases ended.
+    #[serde(default)]
+    pub loads: Vec<Load>,
+    /// Why it ended early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort: Option<Abort>,
 }
 
 /// The load command of a phase ended, or was ended.

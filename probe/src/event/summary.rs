@@ -72,6 +72,8 @@ pub enum EndedBy {
     Duration,
     /// The last phase was over.
     Plan,
+    /// A rule of the profile ended it early.
+    Abort,
     /// SIGINT or SIGTERM.
     Signal,
     /// Every traced process is gone.

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::aggregate::Phases;
     use crate::correlate::{Exchange, Finding, Timing};
-    use crate::event::{Ending, Summary};
+    use crate::event::{Course, Ending, Summary};
 
     const RULES: &str = "name = 'x'\n[[regression]]\nid = 'p95'\nmetric = 'latency.p95'\nworse_by = '20%'\nfloor = '5ms'\n\
                          [[regression]]\nid = 'rate'\nmetric = 'rate'\nworse_by = '15%'\n";
@@ -156,7 +156,7 @@ mod tests {
             phases.add(&Finding::Exchange(exchange), 0);
         }
         let summary = Summary { end_ns: 10_000_000_000, kernel: "6.18".to_owned(), ..Summary::default() };
-        Numbers::of(&summary, &profile, &phases, &[])
+        Numbers::of(&summary, &profile, &phases, &Course::default())
     }
 
     fn verdicts(run: &Numbers, baselines: &[Numbers]) -> (Verdict, Verdict) {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::Numbers;
 use crate::aggregate::Phases;
-use crate::event::{BlindSpot, EndedBy, Summary, SyscallStats};
+use crate::event::{Abort, BlindSpot, Course, EndedBy, Summary, SyscallStats};
 use crate::profile::Profile;
 
 /// Puts runs together, or says why not.
@@ -24,7 +24,7 @@ pub fn merge(mut runs: Vec<Numbers>, profile: &Arc<Profile>) -> Result<Numbers, 
     let Some(first) = runs.first() else { return Err("there is no run to merge".to_owned()) };
     let (origin, start_ns) = (began(&first.summary), first.summary.start_ns);
     let mut phases = Phases::new(Arc::clone(profile));
-    let mut loads = Vec::new();
+    let mut course = Course::default();
     let mut summaries: Vec<Summary> = Vec::new();
     let mut end_ns = start_ns;
     for run in runs {
@@ -37,13 +37,17 @@ pub fn merge(mut runs: Vec<Numbers>, profile: &Arc<Profile>) -> Result<Numbers, 
             start_ns.saturating_add(u64::try_from(offset_ns).unwrap_or(u64::MAX)).min(end_ns.max(start_ns));
         let shift_ns = i64::try_from(i128::from(begins_ns) - i128::from(summary.start_ns)).unwrap_or(0);
         phases.add_saved(&run.phases, shift_ns);
-        loads.extend(run.loads);
+        course.loads.extend(run.course.loads);
+        if let Some(abort) = run.course.abort {
+            let ts_ns = abort.ts_ns.saturating_add_signed(shift_ns);
+            course.abort.get_or_insert(Abort { ts_ns, ..abort });
+        }
         summary.end_ns = summary.end_ns.saturating_add_signed(shift_ns);
         end_ns = end_ns.max(summary.end_ns);
         summaries.push(summary);
     }
     let summary = sum(summaries, start_ns, end_ns);
-    Ok(Numbers::of(&summary, profile, &phases, &loads))
+    Ok(Numbers::of(&summary, profile, &phases, &course))
 }
 
 /// The wall clock at the start of a run.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use merge::merge;
 
 use crate::aggregate::{Phases, SavedPhases};
-use crate::event::{Load, Summary};
+use crate::event::{Course, Summary};
 use crate::profile::Profile;
 use crate::report::{self, Report};
 
@@ -26,18 +26,19 @@ pub struct Numbers {
     pub profile_sha256: String,
     /// What is known beside the events.
     pub summary: Summary,
-    loads: Vec<Load>,
+    #[serde(flatten)]
+    course: Course,
     phases: SavedPhases,
 }
 
 impl Numbers {
     /// The numbers of a run that is over.
-    pub fn of(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Load]) -> Self {
+    pub fn of(summary: &Summary, profile: &Profile, phases: &Phases, course: &Course) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             profile_sha256: profile.sha256.clone(),
             summary: summary.clone(),
-            loads: loads.to_vec(),
+            course: course.clone(),
             phases: phases.save(),
         }
     }
@@ -69,7 +70,7 @@ impl Numbers {
 
     /// The report that they make.
     pub fn report(&self, profile: &Arc<Profile>) -> Report {
-        report::build(&self.summary, profile, &self.phases(profile), &self.loads)
+        report::build(&self.summary, profile, &self.phases(profile), &self.course)
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::correlate::{Exchange, Finding, Timing};
-use crate::event::{self, Ending};
+use crate::event::{self, Course, Ending};
 
 const S: u64 = 1_000_000_000;
 
@@ -82,7 +82,7 @@ proptest! {
             if *is_a { &mut a } else { &mut b }.add(finding, *ts_ns);
         }
         let at = "2026-01-02T03:04:05Z";
-        let numbers = |host: &str, phases: &Phases| Numbers::of(&summary(host, at, host), &profile, phases, &[]);
+        let numbers = |host: &str, phases: &Phases| Numbers::of(&summary(host, at, host), &profile, phases, &Course::default());
         let merged = merge(vec![kept(&numbers("b", &b)), kept(&numbers("a", &a))], &profile).unwrap();
         let mut merged = merged.report(&profile);
         prop_assert_eq!(&merged.run.id, "merged of a, b");
@@ -102,7 +102,9 @@ proptest! {
 #[test]
 fn repetitions_are_put_end_to_end_and_hosts_side_by_side() {
     let profile = profile();
-    let run = |id: &str, at: &str| Numbers::of(&summary(id, at, "h"), &profile, &phases(&profile), &[]);
+    let run = |id: &str, at: &str| {
+        Numbers::of(&summary(id, at, "h"), &profile, &phases(&profile), &Course::default())
+    };
     for (second, duration_s) in
         [("2026-01-02T03:04:05Z", 30.0), ("2026-01-02T03:04:15Z", 40.0), ("2026-01-03T03:04:05Z", 60.0)]
     {
@@ -113,7 +115,7 @@ fn repetitions_are_put_end_to_end_and_hosts_side_by_side() {
 
 #[test]
 fn another_profile_is_refused() {
-    let mut other = Numbers::of(&summary("1", "", ""), &profile(), &phases(&profile()), &[]);
+    let mut other = Numbers::of(&summary("1", "", ""), &profile(), &phases(&profile()), &Course::default());
     other.profile_sha256 = "x".to_owned();
     assert!(merge(vec![other], &profile()).unwrap_err().contains("another profile"));
     let text = r#"{"schema":"probe.numbers/9","profile_sha256":"","summary":{},"loads":[],"phases":{}}"#;

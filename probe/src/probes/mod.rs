@@ -1,7 +1,7 @@
 //! One room per probe: what it hooks, what it costs, and how its records become events.
 //!
 //! `process` and `socket` have a kernel half of the same name; `http` is fed with the bytes that `socket`
-//! hands up, `gpu` asks a driver; the others have both halves. Rooms never import each other.
+//! hands up, `gpu` asks a driver, `resources` reads `/proc`; the others have both halves. Rooms never import each other.
 
 pub mod bytes;
 pub mod file_io;
@@ -9,6 +9,7 @@ pub mod gpu;
 pub mod http;
 pub mod path;
 pub mod process;
+pub mod resources;
 pub mod rungs;
 pub mod socket;
 pub mod sqlite;
@@ -74,6 +75,7 @@ pub const PROBES: &[&Spec] = &[
     &file_io::SPEC,
     &sqlite::SPEC,
     &gpu::SPEC,
+    &resources::SPEC,
 ];
 
 /// The boundary between application and kernel, which several rooms share (`probe-ebpf/src/shared/fdio.rs`).

@@ -3,6 +3,7 @@
 //! Reading finds all errors at once, each with its line and column, and never panics, whatever the input.
 //! What a metric *is* stands in [`metric`], what is made of it in [`crate::slo`].
 
+mod abort;
 mod errors;
 mod metric;
 mod nearest;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+pub use abort::AbortRule;
 pub use errors::{ProfileError, ProfileErrors};
 pub use metric::{Kind, Metric, Percentile, Quantity, Shape, Stat, Unit};
 pub use nearest::nearest;
@@ -53,6 +55,8 @@ pub struct Profile {
     pub load: LoadPlan,
     /// How stages and documents are told.
     pub stages: StageRules,
+    /// When a run is ended early.
+    pub aborts: Vec<AbortRule>,
     /// By how much a run may be worse than those before it.
     pub regressions: Vec<Regression>,
     /// What is judged, in the order of the file.

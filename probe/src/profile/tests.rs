@@ -95,6 +95,36 @@ fn all_errors_at_once_with_their_places() {
     );
 }
 
+#[test]
+fn rules_that_end_a_run() {
+    let rule = "name = 'x'\n[[phase]]\nname = 'peak'\nduration = '1m'\n[[abort]]\nid = 'a'\nphase = 'pe*'\n";
+    let read = |more: &str| Profile::parse("F", &format!("{rule}{more}"));
+    let profile = read("metric = 'latency.p95'\nlimit = '1s'\n").unwrap();
+    let found = &profile.aborts[0];
+    assert_eq!((found.min_samples, found.window.as_secs(), found.limit), (72, 30, 1.0));
+    assert!(found.is_past(1.001) && !found.is_past(1.0));
+    let least = read("metric = 'success_rate'\nlimit = '90%'\nmin_samples = 5\nwindow = '5s'\n").unwrap();
+    let found = &least.aborts[0];
+    assert!(found.is_past(0.89) && !found.is_past(0.9) && found.min_samples == 5);
+    for (more, wrong) in [
+        ("limit = 1\n", "abort rule `a` lacks `metric`"),
+        ("metric = 'error_rate'\n", "abort rule `a` lacks `limit`"),
+        ("metric = 'rate'\nlimit = 5\n", "abort rule `a` cannot watch `rate`"),
+        ("metric = 'delivery.p95'\nlimit = '1s'\n", "abort rule `a` cannot watch `delivery.p95`"),
+        ("metric = 'error_rate'\nlimit = '5%'\nwindow = '5ms'\n", "`window` must be between 1s and 1h"),
+        ("metric = 'error_rate'\nlimit = '5%'\nmin_samples = 0\n", "`min_samples` must be a whole number"),
+        ("metric = 'error_rate'\nlimit = '5%'\nendpoint = 'x'\n", "endpoint `x` is not `METHOD /path`"),
+        ("metric = 'error_rate'\nlimit = '5%'\n[[abort]]\nid = 'a'\n", "another abort rule has the id `a`"),
+        (
+            "metric = 'error_rate'\nlimit = '5%'\n[[abort]]\nid = 'b'\nphase = 'x'\nmetric = 'error_rate'\nlimit = 1\n",
+            "abort rule `b` binds to no phase",
+        ),
+    ] {
+        let shown = read(more).unwrap_err().to_string();
+        assert!(shown.contains(wrong), "{shown}");
+    }
+}
+
 const PHASED: &str = r#"
 name = "shop"
 

@@ -6,16 +6,16 @@ use super::model::{
     Accept, Breakdown, Distribution, Endpoint, GpuLooks, Health, Listener, Phase, PhaseLoad, ProfileId,
     Report, Run, SCHEMA, Syscall, Target, WebSocket,
 };
-use super::{build_gpu, condition, databases, outgoing, series, stage, warnings};
+use super::{build_gpu, condition, course, databases, outgoing, resources, series, stage, warnings};
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
-use crate::event::{EndedBy, Load, LoadOutcome, Proof, Summary};
+use crate::event::{Course, EndedBy, Load, LoadOutcome, Proof, Summary};
 use crate::profile::Profile;
 use crate::slo::{Confidence, Judgement, judge, overall};
 
 const NS_PER_S: f64 = 1e9;
 
 /// The only phase of a run without others.
-const RUN: &str = "run";
+pub(super) const RUN: &str = "run";
 
 /// Everything together, in the place of an endpoint's name.
 pub(super) const ALL_ENDPOINTS: &str = "all endpoints";
@@ -30,9 +30,9 @@ pub(super) struct Span<'a> {
 }
 
 /// Judges a run and puts together its report. The same input gives the same report, to the byte.
-pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Load]) -> Report {
+pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Course) -> Report {
     let whole = phases.whole();
-    let spans = spans(summary, phases, loads);
+    let spans = spans(summary, phases, &course.loads);
     let duration_s = summary.end_ns.saturating_sub(summary.start_ns) as f64 / NS_PER_S;
     let is_finished = summary.ended_by != EndedBy::Unfinished;
     let lost = summary.lost.values().fold(0u64, |sum, lost| sum.saturating_add(*lost));
@@ -46,11 +46,13 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         doubt: doubt_of_condition(span)
             .or_else(|| span.phase.load.as_ref().and_then(|load| doubt_of_load(load, profile))),
     };
-    let objectives: Vec<Judgement> = spans
+    let mut objectives: Vec<Judgement> = spans
         .iter()
         .filter(|span| span.phase.judged)
         .flat_map(|span| judge(profile, span.numbers, &span.phase.name, &confidence(span)))
         .collect();
+    objectives.extend(course::unplayed(profile, &spans, is_finished));
+    objectives.extend(course.abort.as_ref().map(|abort| course::aborted(abort, summary.start_ns)));
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         run: Run {
@@ -85,11 +87,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
         accept: Accept { listeners: listeners(summary, whole) },
         endpoints: spans.iter().flat_map(endpoints).collect(),
         overall: endpoint(ALL_ENDPOINTS, RUN, whole.overall(), duration_s),
-        overall_by_phase: if phases.parts().is_empty() {
-            Vec::new()
-        } else {
-            spans.iter().map(|span| endpoint_of(ALL_ENDPOINTS, span, span.numbers.overall())).collect()
-        },
+        overall_by_phase: overall_by_phase(phases, &spans),
         outgoing: spans.iter().flat_map(outgoing::calls).collect(),
         series: series::of(summary, whole),
         websockets: spans.iter().flat_map(websockets).collect(),
@@ -120,6 +118,8 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
             .flat_map(|span| build_gpu::gpus(span.numbers, summary.start_ns, &span.phase.name))
             .collect(),
         conditions: spans.iter().flat_map(condition::of).collect(),
+        resources: spans.iter().filter_map(resources::used).collect(),
+        resource_history: resources::moments(summary, whole),
         verdict: overall(&objectives),
         objectives,
         phases: spans.into_iter().map(|span| span.phase).collect(),
@@ -129,6 +129,12 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, loads: &[Loa
     report.warnings = warnings::find(&report, whole.n_folded_endpoints(), whole.outgoing().n_folded());
     report.warnings.extend(stage::doubts(profile, whole.stages()));
     report
+}
+
+/// All endpoints together in each phase; nothing in a run without.
+fn overall_by_phase(phases: &Phases, spans: &[Span<'_>]) -> Vec<Endpoint> {
+    let overall = spans.iter().map(|span| endpoint_of(ALL_ENDPOINTS, span, span.numbers.overall()));
+    overall.filter(|_| !phases.parts().is_empty()).collect()
 }
 
 /// The phases of a run; one of its whole length where it has none.

@@ -30,13 +30,14 @@ pub(super) struct Cell {
 }
 
 /// Sections that have a form of their own everywhere.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "schema",
     "run",
     "health",
     "endpoints",
     "overall",
     "series",
+    "resource_history",
     "objectives",
     "comparison",
     "warnings",
@@ -149,6 +150,7 @@ fn is_distribution(object: &Map<String, Value>) -> bool {
 /// A value in the unit that its name tells.
 fn scalar(key: &str, value: &Value) -> Cell {
     let number = |text| Cell { text, is_number: true };
+    let is_size = key.starts_with("bytes") || key.ends_with("bytes");
     match value {
         Value::Null => number(NONE.to_owned()),
         Value::Bool(value) => Cell { text: if *value { "yes" } else { "no" }.to_owned(), is_number: false },
@@ -157,7 +159,9 @@ fn scalar(key: &str, value: &Value) -> Cell {
             (_, Some(value)) if key.ends_with("_per_s") => format!("{}/s", three_digits(value)),
             (_, Some(value)) if key.ends_with("_s") => seconds(value),
             (_, Some(value)) if key.ends_with("ratio") || key.ends_with("util") => percent(value),
-            (Some(value), _) if key.starts_with("bytes") || key.ends_with("bytes") => bytes(value),
+            (Some(value), _) if is_size => bytes(value),
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
+            (None, Some(value)) if is_size => bytes(value as u64),
             (Some(value), _) => integer(value),
             (None, Some(value)) => three_digits(value),
             (None, None) => n.to_string(),

@@ -54,8 +54,9 @@ fn case(judgement: &Judgement, profile: &str) -> TestCase {
         Verdict::Pass | Verdict::Warn => TestCaseStatus::success(),
         Verdict::Fail => {
             let value = judgement.value.map_or_else(|| "none".to_owned(), level);
+            let reason = judgement.reason.as_ref().map_or_else(String::new, |reason| format!("; {reason}"));
             let message = format!(
-                "{} of {} is {value}, limit {}",
+                "{} of {} is {value}, limit {}{reason}",
                 judgement.metric,
                 judgement.subject,
                 level(judgement.limit)

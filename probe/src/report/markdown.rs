@@ -136,7 +136,7 @@ fn objectives(report: &Report, page: &mut Page) {
         return;
     }
     page.heading("Verdicts");
-    let names = ["", "objective", "metric", "of", "value", "target", "limit", "samples", "why not judged"];
+    let names = ["", "objective", "metric", "of", "value", "target", "limit", "samples", "remark"];
     let rows = report.objectives.iter().map(|judgement| {
         let level = |value| quantity(value, judgement.unit);
         let number = |text| Cell { text, is_number: true };

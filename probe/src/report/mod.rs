@@ -5,6 +5,7 @@
 mod build;
 mod build_gpu;
 mod condition;
+mod course;
 mod databases;
 mod distribution;
 mod github;
@@ -15,6 +16,7 @@ mod junit;
 mod markdown;
 pub mod model;
 mod outgoing;
+mod resources;
 mod series;
 mod stage;
 mod text;

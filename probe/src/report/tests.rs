@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use crate::aggregate::Phases;
 use crate::correlate::{Exchange, Finding, Timing};
-use crate::event::{Ending, Listener, Summary, SyscallStats, Took};
+use crate::event::{Course, Ending, Listener, Summary, SyscallStats, Took};
 use crate::profile::Profile;
 
 /// 100 requests in 10 s, each of 10 ms, of which 1 ms in the receive queue; nothing wrong.
 pub(super) fn report() -> Report {
-    build(&summary(), &profile(), &phases(), &[])
+    build(&summary(), &profile(), &phases(), &Course::default())
 }
 
 fn profile() -> Profile {
@@ -123,8 +123,9 @@ fn listeners_of_one_port_are_one_line() {
         backlog_seen: 0,
         backlog_limit: Some(128),
     };
-    let of =
-        |listeners| build(&Summary { listeners, ..summary() }, &profile(), &phases(), &[]).accept.listeners;
+    let of = |listeners| {
+        build(&Summary { listeners, ..summary() }, &profile(), &phases(), &Course::default()).accept.listeners
+    };
     let both = of(vec![socket("0.0.0.0", Some(1)), socket("::", Some(2)), socket("0.0.0.0", Some(4))]);
     assert_eq!(both.len(), 1);
     assert_eq!(
@@ -138,7 +139,7 @@ fn listeners_of_one_port_are_one_line() {
 #[test]
 fn a_run_without_end_claims_nothing_about_it() {
     let unfinished = Summary { ended_by: crate::event::EndedBy::Unfinished, ..summary() };
-    let report = build(&unfinished, &profile(), &phases(), &[]);
+    let report = build(&unfinished, &profile(), &phases(), &Course::default());
     assert_eq!(report.verdict, crate::slo::Verdict::Inconclusive);
     assert_eq!((report.health.lost, report.health.agent_cpu_ratio, report.run.ended_by), (None, None, None));
     assert_eq!(report.endpoints[0].requests, 100);
@@ -148,8 +149,11 @@ fn a_run_without_end_claims_nothing_about_it() {
 fn losses_are_shown_and_doubted() {
     let lost =
         |n| Summary { lost: BTreeMap::from([("ring full".to_owned(), n)]), events: 10_000, ..summary() };
-    assert_eq!(build(&lost(10), &profile(), &phases(), &[]).verdict, crate::slo::Verdict::Pass);
-    let report = build(&lost(11), &profile(), &phases(), &[]);
+    assert_eq!(
+        build(&lost(10), &profile(), &phases(), &Course::default()).verdict,
+        crate::slo::Verdict::Pass
+    );
+    let report = build(&lost(11), &profile(), &phases(), &Course::default());
     assert_eq!(report.verdict, crate::slo::Verdict::Inconclusive);
     assert_eq!(report.health.lost_by_cause["ring full"], 11);
 }
@@ -168,7 +172,7 @@ fn a_condition_that_was_not_injected_is_no_pass() {
             is_between: false,
         });
         count_into(&mut phases);
-        let report = build(&summary(), &profile(), &phases, &[]);
+        let report = build(&summary(), &profile(), &phases, &Course::default());
         assert_eq!(report.verdict, expected, "{condition:?}: {:?}", report.objectives);
     }
 }

@@ -61,7 +61,7 @@ pub struct Judgement {
     pub interval: Option<(f64, f64)>,
     /// See [`Verdict`].
     pub verdict: Verdict,
-    /// Why it is inconclusive.
+    /// Why it is inconclusive, or what else there is to say.
     pub reason: Option<String>,
     /// It decides the run: see [`overall`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -107,13 +107,34 @@ pub fn judge(
             push(&kind.subject(name), find(objective, *subject, confidence));
         }
         if !is_seen {
-            let hint = nearest(pattern.as_str(), subjects.iter().map(|(name, _)| *name))
+            let hint = nearest(pattern.as_str(), subjects.iter().map(|(name, _)| name.as_ref()))
                 .map_or_else(String::new, |name| format!("; the nearest that was seen is `{name}`"));
             let why = format!("{}{hint}", kind.unseen());
             push(&kind.subject(pattern.as_str()), Finding::doubt(None, 0, why));
         }
     }
     judgements
+}
+
+/// Objectives that bind to none of these phases: each is inconclusive.
+pub fn unbound(profile: &Profile, phases: &[&str], confidence: &Confidence) -> Vec<Judgement> {
+    let is_unbound = |objective: &&Objective| !phases.iter().any(|phase| objective.binds_to(phase));
+    let unbound = profile.objectives.iter().filter(is_unbound);
+    unbound
+        .map(|objective| {
+            let subject = objective.subject.as_ref();
+            let subject = subject.map_or_else(
+                || "all endpoints".to_owned(),
+                |pattern| pattern.kind().subject(pattern.as_str()),
+            );
+            let phase = objective.phase.as_deref().unwrap_or("run");
+            let confidence = Confidence {
+                doubt: Some("no phase of this name was played".to_owned()),
+                ..confidence.clone()
+            };
+            Finding::doubt(None, 0, "no data").into_judgement(objective, &subject, phase, &confidence)
+        })
+        .collect()
 }
 
 /// What the numbers say about an objective, before the run as a whole is doubted.

@@ -17,5 +17,5 @@ mod judge;
 mod verdict;
 
 pub use binomial::samples_for_percentile;
-pub use judge::{Confidence, Judgement, judge, overall};
+pub use judge::{Confidence, Judgement, judge, overall, unbound};
 pub use verdict::Verdict;

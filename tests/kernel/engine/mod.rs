@@ -1,5 +1,6 @@
 //! The run itself: that it leaves nothing behind, can be replayed, and holds out.
 
+mod abort;
 mod budget;
 mod detach;
 mod plan;
@@ -10,6 +11,7 @@ mod scale;
 use crate::Suite;
 
 pub(crate) fn add_to(suite: &mut Suite) {
+    abort::add_to(suite);
     budget::add_to(suite);
     detach::add_to(suite);
     plan::add_to(suite);

@@ -7,7 +7,7 @@ use super::{Tree, Violation, files};
 
 const USER_ROOMS: &str = "probe/src/probes/";
 /// Rooms without a kernel side of their own: they read what another room, or a library, delivers.
-const HOST_ONLY: [&str; 3] = ["http", "gpu", "websocket"];
+const HOST_ONLY: [&str; 4] = ["http", "gpu", "resources", "websocket"];
 /// Where a room's other parts are. A large one is a folder with a mod.rs.
 const KERNEL_PLACES: [&str; 2] = ["probe-common/src/", "probe-ebpf/src/"];
 /// The kernel room that says who is watched: every hook of the others asks it first.

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::profile::{Percentile, Stat};
 
 /// Past this many distinct steps, more than any GPU has levels, new ones are counted with their neighbour.
 const MAX_STEPS: usize = 1 << 16;
 
 /// See the head of this file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spread {
     /// Values that are a step apart or less may be told as the same.
     step: u64,
@@ -39,11 +41,24 @@ impl Spread {
         }
         let sum = self.weights.entry(step).or_default();
         *sum = sum.saturating_add(weight);
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.weight = self.weight.saturating_add(weight);
         self.sum = self.sum.saturating_add(u128::from(value) * u128::from(weight));
         self.min = self.min.min(value);
         self.max = self.max.max(value);
+    }
+
+    /// Adds all values of another of the same steps.
+    pub fn merge(&mut self, other: &Self) {
+        for (step, weight) in &other.weights {
+            let sum = self.weights.entry(*step).or_default();
+            *sum = sum.saturating_add(*weight);
+        }
+        self.count = self.count.saturating_add(other.count);
+        self.weight = self.weight.saturating_add(other.weight);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
     }
 
     /// How many values.
@@ -113,6 +128,19 @@ mod tests {
                 let rank = usize::try_from(percentile.rank(values.len() as u64)).unwrap();
                 prop_assert_eq!(spread.stat(Stat::Percentile(percentile)), Some(values[rank - 1] as f64));
             }
+        }
+
+        /// Two halves, kept and merged, are the whole.
+        #[test]
+        fn merged_is_as_if_counted_together(values in prop::collection::vec((0u64..1 << 40, 1u64..1 << 20, any::<bool>()), 1..80)) {
+            let (mut whole, mut a, mut b) = (Spread::new(7, 1.0), Spread::new(7, 1.0), Spread::new(7, 1.0));
+            for (value, weight, is_a) in values {
+                whole.add(value, weight);
+                if is_a { &mut a } else { &mut b }.add(value, weight);
+            }
+            let kept: Spread = serde_json::from_str(&serde_json::to_string(&b).unwrap()).unwrap();
+            a.merge(&kept);
+            prop_assert_eq!(format!("{a:?}"), format!("{whole:?}"));
         }
 
         /// In coarse steps it is off by a step at most, and memory stays bounded whatever comes.

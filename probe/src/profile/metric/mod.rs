@@ -5,6 +5,7 @@
 mod database;
 mod endpoint;
 mod outgoing;
+mod resource;
 mod stage;
 mod stat;
 mod websocket;
@@ -33,11 +34,13 @@ pub enum Kind {
     WebSocket,
     /// A SQLite database, by its path.
     Database,
+    /// `target`, `machine`, `process NAME PID` or `disk NAME`.
+    Resource,
 }
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Endpoint,
         Self::Outgoing,
         Self::Stage,
@@ -45,6 +48,7 @@ impl Kind {
         Self::Checkpoint,
         Self::WebSocket,
         Self::Database,
+        Self::Resource,
     ];
 
     /// The key that names the subject in a profile: `endpoint = "GET /items"`.
@@ -57,6 +61,7 @@ impl Kind {
             Self::Checkpoint => "checkpoint",
             Self::WebSocket => "websocket",
             Self::Database => "database",
+            Self::Resource => "resource",
         }
     }
 
@@ -70,6 +75,7 @@ impl Kind {
             Self::Checkpoint => stage::CHECKPOINT,
             Self::WebSocket => websocket::QUANTITIES,
             Self::Database => database::QUANTITIES,
+            Self::Resource => resource::QUANTITIES,
         }
     }
 
@@ -83,6 +89,7 @@ impl Kind {
             Self::Checkpoint => "no file of this pattern was seen",
             Self::WebSocket => "no WebSocket was opened on this route",
             Self::Database => "no lock of this SQLite database was seen",
+            Self::Resource => "nothing of this name was looked at, or not for long enough",
         }
     }
 
@@ -91,14 +98,19 @@ impl Kind {
         match self {
             Self::Endpoint | Self::WebSocket => true,
             // What is in doubt is counted of connections that come in.
-            Self::Outgoing | Self::Stage | Self::Pipeline | Self::Checkpoint | Self::Database => false,
+            Self::Outgoing
+            | Self::Stage
+            | Self::Pipeline
+            | Self::Checkpoint
+            | Self::Database
+            | Self::Resource => false,
         }
     }
 
     /// Its name in reports.
     pub fn subject(self, name: &str) -> String {
         match self {
-            Self::Endpoint => name.to_owned(),
+            Self::Endpoint | Self::Resource => name.to_owned(),
             Self::Outgoing => format!("calls of {name}"),
             Self::Stage => format!("stage {name}"),
             Self::Pipeline => format!("pipeline {name}"),

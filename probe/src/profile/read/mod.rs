@@ -2,6 +2,7 @@
 //!
 //! Walks the parser's table with its spans instead of using serde, which stops at the first error.
 
+mod abort;
 mod regression;
 mod run;
 mod stage;
@@ -71,6 +72,7 @@ impl Reader {
                 "endpoints",
                 "phase",
                 "load",
+                "abort",
                 "stages",
                 "stage",
                 "objective",
@@ -84,9 +86,11 @@ impl Reader {
         let phases = self.phases(root.get("phase"));
         let load = self.load(root.get("load"));
         let stages = self.stages(root.get("stages"), root.get("stage"));
+        let aborts = self.aborts(root.get("abort"));
         let regressions = self.regressions(root.get("regression"));
         let objectives = self.objectives(root.get("objective"), &routes);
         self.check_phases(&phases, &objectives);
+        self.check_aborts(&phases, &aborts, root.get("abort"));
         let objectives = objectives.into_iter().map(|(objective, _)| objective).collect();
         Profile {
             name: name.unwrap_or_default(),
@@ -96,6 +100,7 @@ impl Reader {
             phases,
             load,
             stages,
+            aborts,
             regressions,
             objectives,
             text: text.to_owned(),

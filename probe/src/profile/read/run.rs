@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::super::value::read_duration;
-use super::super::{LoadPlan, Objective, PhasePlan};
+use super::super::{AbortRule, LoadPlan, Objective, PhasePlan};
 use super::{Reader, Value, suggestion};
 
 const MAX_PHASES: usize = 50;
@@ -94,6 +94,20 @@ impl Reader {
         }
     }
 
+    /// An abort rule that is bound to phases must be watched in one of them.
+    pub(super) fn check_aborts(
+        &mut self,
+        phases: &[PhasePlan],
+        rules: &[AbortRule],
+        value: Option<&Value<'_>>,
+    ) {
+        let is_watched = |rule: &&AbortRule| phases.iter().any(|phase| rule.binds_to(Some(&phase.name)));
+        let at = value.map_or(0, |value| value.span().start);
+        for rule in rules.iter().filter(|rule| !phases.is_empty() && !is_watched(rule)) {
+            self.error(at, format!("abort rule `{}` binds to no phase", rule.id));
+        }
+    }
+
     /// The tables of an array of tables, with their places.
     pub(super) fn tables<'t, 'i>(
         &mut self,
@@ -114,7 +128,7 @@ impl Reader {
         items.iter().filter_map(|item| Some((self.table(item, what)?, item.span().start))).collect()
     }
 
-    fn span(&mut self, value: &Value<'_>, what: &str) -> Option<Duration> {
+    pub(super) fn span(&mut self, value: &Value<'_>, what: &str) -> Option<Duration> {
         read_duration(value.get_ref())
             .map_err(|problem| self.error(value.span().start, format!("`{what}` {problem}")))
             .ok()

@@ -52,7 +52,7 @@ fn legend(names: &[&str]) -> Markup {
     html! { p.legend { @for (index, name) in names.iter().enumerate() { (key(series(index).0, name)) " " } } }
 }
 
-fn key(colour: &str, name: &str) -> Markup {
+pub(super) fn key(colour: &str, name: &str) -> Markup {
     html! { span.key { span.swatch style={ "background:var(--" (colour) ")" } {} (name) } }
 }
 
@@ -93,14 +93,14 @@ fn throughput(report: &Report, series: &Series) -> Markup {
     })
 }
 
-fn time(report: &Report) -> Axis<'static> {
+pub(super) fn time(report: &Report) -> Axis<'static> {
     Axis::linear(report.run.duration_s, &|value| {
         if value == 0.0 { "0".to_owned() } else { format!("{value} s") }
     })
 }
 
 /// Every second phase, and each that was made under a network condition, with its name.
-fn shade(canvas: &mut Canvas<'_, '_>, report: &Report, top: f64) -> Drawn {
+pub(super) fn shade(canvas: &mut Canvas<'_, '_>, report: &Report, top: f64) -> Drawn {
     if report.phases.len() < 2 {
         return Ok(());
     }

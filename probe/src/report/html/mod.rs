@@ -6,6 +6,7 @@
 mod charts;
 mod page;
 mod plot;
+mod resources;
 
 use super::Renderer;
 use super::model::Report;

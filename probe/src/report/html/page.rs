@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{charts, visible};
+use super::{charts, resources, visible};
 use crate::profile::Unit;
 use crate::report::grid::{Grid, grids};
 use crate::report::model::{Breakdown, Distribution, Endpoint, Report};
@@ -41,6 +41,7 @@ pub(super) fn page(report: &Report) -> Markup {
                     @if let Some(charts) = charts::over_time(report) { (charts) }
                     @if let Some(waterfall) = waterfall(report) { (waterfall) }
                     @if let Some(charts) = charts::percentiles(report) { (charts) }
+                    @if let Some(charts) = resources::over_time(report) { (charts) }
                     (endpoints(report))
                     @for grid in grids(report) { (table(&grid)) }
                     (list("Not seen", report.health.blind_spots.iter().map(|spot| {
@@ -130,7 +131,10 @@ fn objective(judgement: &Judgement) -> Markup {
                 ": target " (level(judgement.target)) ", limit " (level(judgement.limit)) "; " (samples)
                 @if let Some((low, high)) = judgement.interval { ", 95 % interval " (level(low)) " to " (level(high)) }
             }
-            @if let Some(reason) = &judgement.reason { p.reason { "Not judged: " (visible(reason)) } }
+            @if let Some(reason) = &judgement.reason { p.reason {
+                @if judgement.verdict == Verdict::Inconclusive { "Not judged: " }
+                (visible(reason))
+            } }
         }
     }
 }

@@ -9,6 +9,7 @@ mod condition;
 mod gpu;
 mod http;
 mod outgoing;
+mod resources;
 mod run;
 mod series;
 mod sqlite;
@@ -23,6 +24,7 @@ pub use condition::{Condition, ConditionRate};
 pub use gpu::{Gpu, GpuInstance, GpuOverlap, GpuProcess};
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use outgoing::Outgoing;
+pub use resources::{DiskResources, ProcessResources, ResourceMoment, Resources};
 pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
 pub use series::{Point, Series};
 pub use sqlite::{Checkpoints, Database, Holder, LockWaits};
@@ -90,6 +92,12 @@ pub struct Report {
     /// What GPUs did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpu: Vec<Gpu>,
+    /// What the processes of the target used, by phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Resources>,
+    /// The same over time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resource_history: Vec<ResourceMoment>,
     /// The verdicts, in the order of the profile.
     pub objectives: Vec<Judgement>,
     /// What the run was compared with, where the verdicts are those of a comparison.

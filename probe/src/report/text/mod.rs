@@ -7,6 +7,7 @@ mod condition;
 pub(super) mod format;
 mod gpu;
 mod outgoing;
+mod resources;
 mod section;
 mod sqlite;
 mod stage;
@@ -50,6 +51,7 @@ impl Renderer for Text {
             sqlite::databases(report),
             stage::files(report),
             stage::disks(report),
+            resources::resources(report),
             gpu::gpus(report),
             section::health(report),
             section::blind_spots(report),

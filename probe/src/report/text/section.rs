@@ -11,7 +11,7 @@ use super::format::{
 };
 use crate::event::{EndedBy, LoadOutcome};
 use crate::report::model::{Breakdown, Distribution, Endpoint, PhaseLoad, Report};
-use crate::slo::Judgement;
+use crate::slo::{Judgement, Verdict};
 
 /// Columns of an objective's first word, so that all ids begin below one another.
 const VERDICT_WIDTH: usize = 12;
@@ -25,6 +25,7 @@ pub(super) fn header(report: &Report) -> String {
     let run = &report.run;
     let ended = match run.ended_by {
         Some(EndedBy::Duration | EndedBy::Plan) => "",
+        Some(EndedBy::Abort) => ", ended early by a rule of the profile",
         Some(EndedBy::Signal) => ", ended by a signal",
         Some(EndedBy::TargetExit) => ", ended with the target",
         Some(EndedBy::Unfinished) | None => ", end not recorded",
@@ -70,7 +71,8 @@ pub(super) fn objectives(report: &Report) -> String {
         let _ = writeln!(out, "{verdict:VERDICT_WIDTH$}  {line}");
         out += &indented(&evidence(judgement));
         if let Some(reason) = &judgement.reason {
-            out += &indented(&format!("not judged: {}", plain(reason)));
+            let not = if judgement.verdict == Verdict::Inconclusive { "not judged: " } else { "" };
+            out += &indented(&format!("{not}{}", plain(reason)));
         }
     }
     out
