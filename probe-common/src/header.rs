@@ -84,4 +84,10 @@ kinds! {
     SqliteSleep = 81,
     /// [`crate::sqlite::FileRaw`]
     SqliteFile = 82,
+    /// [`crate::sqlite::SqlRaw`]
+    SqliteText = 83,
+    /// [`crate::sqlite::StatementRaw`]
+    SqliteStatement = 84,
+    /// [`crate::sqlite::MutexRaw`]
+    SqliteMutex = 85,
 }

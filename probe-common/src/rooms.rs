@@ -15,6 +15,8 @@ impl Rooms {
     pub const GPU: Self = Self(1 << 7);
     /// Locks of SQLite databases.
     pub const SQLITE: Self = Self(1 << 8);
+    /// Statements of SQLite, by probes on its functions.
+    pub const SQLITE_STATEMENTS: Self = Self(1 << 9);
     /// Plain text of TLS libraries.
     pub const TLS: Self = Self(1 << 10);
     /// What processes use; has no kernel half.

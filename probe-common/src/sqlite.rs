@@ -68,6 +68,8 @@ pub struct LockRaw {
     pub reserved: u32,
     /// Name of the thread, NUL padded.
     pub comm: [u8; 16],
+    /// The statement that the thread executed; see [`SqlHead::sql`].
+    pub sql: u64,
 }
 
 /// A file that is watched from now on; comes before its first lock.
@@ -92,14 +94,80 @@ pub struct SleepRaw {
     pub enter_ns: u64,
     /// What was asked for, nanoseconds.
     pub requested_ns: u64,
+    /// The statement that the thread executes; see [`SqlHead::sql`].
+    pub sql: u64,
     /// The thread's stack, from its top on; zeroes where it could not be read.
     pub stack: [u64; STACK_WORDS],
 }
 
+/// Bytes of a statement's text that are looked at.
+pub const SQL_CAPTURE: usize = 1024;
+
+/// The text of a statement, once for each text.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+pub struct SqlHead {
+    /// Who prepared it first.
+    pub header: Header,
+    /// Names the text in other records: a hash of what was captured, never 0.
+    pub sql: u64,
+    /// Bytes that were captured, up to [`SQL_CAPTURE`].
+    pub len: u32,
+    /// No implicit padding.
+    pub reserved: u32,
+}
+
+/// As it lies in the ring.
+#[repr(C)]
+#[derive(Clone, Copy, Immutable, IntoBytes)]
+pub struct SqlRaw {
+    /// What it is about.
+    pub head: SqlHead,
+    /// The text; garbage behind its length.
+    pub text: [u64; SQL_CAPTURE / 8],
+}
+
+/// An execution of a statement is over, or it could not be prepared.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+pub struct StatementRaw {
+    /// Who executed it, and the end.
+    pub header: Header,
+    /// Its begin, nanoseconds.
+    pub enter_ns: u64,
+    /// Time inside SQLite, preparation included where it came just before, nanoseconds.
+    pub busy_ns: u64,
+    /// See [`SqlHead::sql`]; 0 where the statement is older than our view.
+    pub sql: u64,
+    /// The connection, as an address of the process; 0 where it is not known.
+    pub connection: u64,
+    /// Rows that it returned.
+    pub rows: u32,
+    /// SQLite's result code: 101 done, 100 left before the end, others failed.
+    pub code: i32,
+}
+
+/// A thread waited on a futex inside SQLite: for the mutex of a connection that another one uses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+pub struct MutexRaw {
+    /// Who waited, and the end.
+    pub header: Header,
+    /// Its begin, nanoseconds.
+    pub enter_ns: u64,
+    /// See [`SqlHead::sql`].
+    pub sql: u64,
+    /// See [`StatementRaw::connection`].
+    pub connection: u64,
+}
+
 const _: () = {
-    assert!(size_of::<LockRaw>() == 88);
+    assert!(size_of::<LockRaw>() == 96);
+    assert!(size_of::<SqlRaw>() == 40 + SQL_CAPTURE);
+    assert!(size_of::<StatementRaw>() == 64);
+    assert!(size_of::<MutexRaw>() == 48);
     assert!(size_of::<FileRaw>() == 40 + size_of::<PathRaw>());
-    assert!(size_of::<SleepRaw>() == 40 + 8 * STACK_WORDS);
+    assert!(size_of::<SleepRaw>() == 48 + 8 * STACK_WORDS);
 };
 
 #[cfg(test)]

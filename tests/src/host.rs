@@ -127,3 +127,9 @@ mod tests {
         assert!(listener_drops(port).is_err());
     }
 }
+
+/// For how long a thread has run so far, nanoseconds.
+pub fn ran_ns(tid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{tid}/schedstat"))?;
+    Ok(text.split(' ').next().context("no schedstat")?.parse()?)
+}

@@ -214,6 +214,34 @@ pub struct Database {
     pub by_lock: Vec<LockWaits>,
     /// Who held the locks.
     pub holders: Vec<Holder>,
+    /// What was executed.
+    #[serde(default)]
+    pub statements: Vec<Statement>,
+    /// Waits for a connection that another thread used.
+    pub mutex_wait_s: Dist,
+}
+
+/// A statement without its literals.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Statement {
+    /// Its text.
+    pub sql: String,
+    /// Executions.
+    pub calls: u64,
+    /// Rows that they returned.
+    pub rows: u64,
+    /// Executions that failed.
+    pub errors: u64,
+    /// Of these, because of a lock.
+    pub busy: u64,
+    /// Of these, without a wait.
+    pub busy_at_once: u64,
+    /// Time inside SQLite, all in all.
+    pub total_s: f64,
+    /// Waits for locks.
+    pub lock_waits: u64,
+    /// How long, all in all.
+    pub lock_wait_s: f64,
 }
 
 /// Waits for one lock.
@@ -246,6 +274,8 @@ pub struct Holder {
     pub hold_s: Dist,
     /// How long others waited for it.
     pub blocked_s: f64,
+    /// What it was held for, where that is known.
+    pub statement: Option<String>,
 }
 
 impl Database {

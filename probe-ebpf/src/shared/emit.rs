@@ -53,6 +53,12 @@ pub(crate) fn submit<T>(entry: RingBufEntry<T>) {
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
 }
 
+/// Gives room back in which there is nothing to tell.
+#[inline(always)]
+pub(crate) fn discard<T>(entry: RingBufEntry<T>) {
+    entry.discard(u64::from(BPF_RB_NO_WAKEUP));
+}
+
 /// Sends a record to user space, or counts the loss.
 #[inline(always)]
 pub(crate) fn emit<T: IntoBytes + Immutable>(record: &T) {

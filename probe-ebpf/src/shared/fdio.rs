@@ -103,6 +103,7 @@ fn is_watched(number: u64) -> bool {
     is_on(Rooms::SOCKET) && is_socket_call(number)
         || is_on(Rooms::FILE_IO) && file_io::is_file_call(number)
         || is_on(Rooms::SQLITE) && is_sleep(number)
+        || is_on(Rooms::SQLITE_STATEMENTS) && number == nr::FUTEX
 }
 
 #[inline(always)]
@@ -199,6 +200,9 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
         // SAFETY: a helper without arguments.
         ts_ns: unsafe { bpf_ktime_get_ns() },
     };
+    if number_now == nr::FUTEX {
+        return if is_on(Rooms::SQLITE_STATEMENTS) { sqlite::futex(ctx, &call, arg[1]) } else { None };
+    }
     if is_sleep(number_now) {
         return if is_on(Rooms::SQLITE) { sqlite::sleep(ctx, &call, number_now, &arg) } else { None };
     }

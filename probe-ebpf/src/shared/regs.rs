@@ -47,7 +47,14 @@ const SP_OFFSET: u64 = 152;
 #[cfg(bpf_target_arch = "aarch64")]
 const SP_OFFSET: u64 = 31 * 8;
 
-/// The application's stack pointer at a system call.
+/// Bytes by which the stack pointer is higher when a function has returned than at its first instruction.
+#[cfg(bpf_target_arch = "x86_64")]
+pub(crate) const RETURN_ADDRESS: u64 = 8;
+/// The return address is in a register.
+#[cfg(bpf_target_arch = "aarch64")]
+pub(crate) const RETURN_ADDRESS: u64 = 0;
+
+/// The application's stack pointer, at a system call or at a probe on one of its functions.
 #[inline(always)]
 pub(crate) fn user_stack(pt_regs: u64) -> Option<u64> {
     // SAFETY: the helper checks the address and fails instead of faulting.
@@ -81,6 +88,7 @@ pub(crate) mod nr {
     pub(crate) const CREAT: u64 = 85;
     pub(crate) const LINK: u64 = 86;
     pub(crate) const UNLINK: u64 = 87;
+    pub(crate) const FUTEX: u64 = 202;
     pub(crate) const CLOCK_NANOSLEEP: u64 = 230;
     pub(crate) const OPENAT: u64 = 257;
     pub(crate) const UNLINKAT: u64 = 263;
@@ -148,6 +156,7 @@ pub(crate) mod nr {
     pub(crate) const FSYNC: u64 = 82;
     pub(crate) const FDATASYNC: u64 = 83;
     pub(crate) const SYNC_FILE_RANGE: u64 = 84;
+    pub(crate) const FUTEX: u64 = 98;
     pub(crate) const NANOSLEEP: u64 = 101;
     pub(crate) const CLOCK_NANOSLEEP: u64 = 115;
     pub(crate) const ACCEPT: u64 = 202;

@@ -1,6 +1,7 @@
 //! The numbers of each SQLite database: waits for its locks, how long they were held and by whom, transactions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -12,6 +13,12 @@ use crate::profile::Metric;
 const MAX_DATABASES: usize = 64;
 /// Holders of one database that are counted one by one.
 const MAX_HOLDERS: usize = 128;
+/// Statements of one database that are counted one by one.
+const MAX_STATEMENTS: usize = 256;
+/// Statements that are kept for what a lock was held.
+const MAX_BLOCKED_BY: usize = 16;
+/// Stands for those that were prepared before we looked.
+const UNKNOWN_SQL: &str = "(prepared before the attach)";
 /// Names of threads that are remembered.
 const MAX_NAMES: usize = 1 << 14;
 /// Name of the database that stands for all beyond the bound.
@@ -55,6 +62,12 @@ pub struct DatabaseStats {
     pub holders: BTreeMap<(Owner, LockName), HoldStats>,
     /// Checkpoints of the WAL by the tree's threads.
     pub checkpoints: Durations,
+    /// Waits for a connection that another thread used.
+    pub mutex_waits: Durations,
+    /// By text; those beyond the bound together.
+    pub statements: BTreeMap<Arc<str>, StatementStats>,
+    /// Executions of all statements.
+    pub executions: Durations,
 }
 
 /// Waits for one lock.
@@ -77,6 +90,27 @@ pub struct HoldStats {
     pub held: Durations,
     /// How long others waited for it, all in all, nanoseconds.
     pub blocked_ns: u64,
+    /// Of this, by what it was held for, nanoseconds.
+    pub blocked_by: BTreeMap<Arc<str>, u64>,
+}
+
+/// The executions of one statement.
+#[derive(Clone, Debug)]
+pub struct StatementStats {
+    /// Time inside SQLite.
+    pub duration: Durations,
+    /// Rows that were returned.
+    pub rows: u64,
+    /// Executions that failed.
+    pub errors: u64,
+    /// Of these, with `SQLITE_BUSY`.
+    pub busy: u64,
+    /// Of these, without a wait: see [`LockFinding::Statement`].
+    pub busy_at_once: u64,
+    /// Waits for locks in it that ended.
+    pub waits: u64,
+    /// How long, all in all, nanoseconds.
+    pub waited_ns: u64,
 }
 
 impl Databases {
@@ -92,7 +126,7 @@ impl Databases {
                 self.names.insert(*tid, comm.clone());
             }
             LockFinding::Wait(wait) => self.wait(wait),
-            LockFinding::Hold { database, lock, owner, traced, held_ns } => {
+            LockFinding::Hold { database, lock, owner, traced, held_ns, .. } => {
                 let comm = self.names.get(&owner.tid).cloned();
                 self.with(*database, |stats| {
                     let holder = stats.holder(*owner, *lock);
@@ -108,6 +142,17 @@ impl Databases {
                 stats.transactions += 1;
                 stats.waited += u64::from(*waited_ns > 0);
             }),
+            LockFinding::Statement { database, sql, busy_ns, rows, code, is_busy_at_once } => {
+                self.with(*database, |stats| {
+                    stats.executions.record(*busy_ns);
+                    let statement = stats.statement(sql.as_ref());
+                    statement.add(*busy_ns, *rows, *code);
+                    statement.busy_at_once += u64::from(*is_busy_at_once);
+                })
+            }
+            LockFinding::Mutex { database, waited_ns } => {
+                self.with(*database, |stats| stats.mutex_waits.record(*waited_ns));
+            }
             LockFinding::Checkpoint { database, took_ns, .. } => {
                 self.with(*database, |stats| stats.checkpoints.record(*took_ns));
             }
@@ -165,6 +210,11 @@ impl Databases {
                 stats.gave_up += 1;
                 stats.writes_given_up += u64::from(wait.lock.is_for_writing());
             }
+            if let Some(sql) = &wait.sql {
+                let statement = stats.statement(Some(sql));
+                statement.waits += u64::from(wait.end != WaitEnd::Open);
+                statement.waited_ns = statement.waited_ns.saturating_add(wait.span.ns());
+            }
             if let Some(ns) = wait.overshoot_ns {
                 stats.overshoot.record(ns);
             }
@@ -173,6 +223,12 @@ impl Databases {
                 holder.traced = blocker.traced;
                 holder.blocked_ns = holder.blocked_ns.saturating_add(blocker.blocked_ns);
                 holder.comm = comm.or_else(|| holder.comm.take());
+                if let Some(sql) = &blocker.sql
+                    && (holder.blocked_by.len() < MAX_BLOCKED_BY || holder.blocked_by.contains_key(sql))
+                {
+                    let blocked_ns = holder.blocked_by.entry(Arc::clone(sql)).or_default();
+                    *blocked_ns = blocked_ns.saturating_add(blocker.blocked_ns);
+                }
             }
         });
     }
@@ -195,12 +251,16 @@ impl DatabaseStats {
             by_lock: BTreeMap::new(),
             holders: BTreeMap::new(),
             checkpoints: Durations::new(Resolution::Coarse),
+            mutex_waits: Durations::new(Resolution::Coarse),
+            statements: BTreeMap::new(),
+            executions: Durations::new(Resolution::Fine),
         }
     }
 
     /// Something was counted.
     pub fn is_used(&self) -> bool {
-        self.transactions + self.waits.count() + self.unfinished.count() > 0 || !self.holders.is_empty()
+        self.transactions + self.waits.count() + self.unfinished.count() + self.executions.count() > 0
+            || !self.holders.is_empty()
     }
 
     /// Write transactions that had to wait, those included that gave up, and all of them.
@@ -218,7 +278,41 @@ impl DatabaseStats {
             holds: 0,
             held: Durations::new(Resolution::Coarse),
             blocked_ns: 0,
+            blocked_by: BTreeMap::new(),
         })
+    }
+
+    fn statement(&mut self, sql: Option<&Arc<str>>) -> &mut StatementStats {
+        let name = sql.cloned().unwrap_or_else(|| Arc::from(UNKNOWN_SQL));
+        let is_known = self.statements.contains_key(&name);
+        let name = if is_known || self.statements.len() < MAX_STATEMENTS { name } else { Arc::from(OTHERS) };
+        self.statements.entry(name).or_default()
+    }
+}
+
+impl Default for StatementStats {
+    fn default() -> Self {
+        Self {
+            duration: Durations::new(Resolution::Coarse),
+            rows: 0,
+            errors: 0,
+            busy: 0,
+            busy_at_once: 0,
+            waits: 0,
+            waited_ns: 0,
+        }
+    }
+}
+
+impl StatementStats {
+    fn add(&mut self, busy_ns: u64, rows: u32, code: i32) {
+        /// Of sqlite3.h: row, done, busy.
+        const DONE: [i32; 2] = [100, 101];
+        const BUSY: i32 = 5;
+        self.duration.record(busy_ns);
+        self.rows = self.rows.saturating_add(u64::from(rows));
+        self.errors += u64::from(!DONE.contains(&code));
+        self.busy += u64::from(code & 0xff == BUSY);
     }
 }
 
@@ -229,6 +323,8 @@ impl Subject for DatabaseStats {
             "wait" => &self.waits,
             "overshoot" => &self.overshoot,
             "wal_checkpoint" => &self.checkpoints,
+            "statement" => &self.executions,
+            "mutex_wait" => &self.mutex_waits,
             "contention" => return Some(Evidence::Share { part, whole }),
             "gave_up" => return Some(Evidence::Count { count: self.gave_up, samples: whole }),
             _ => return None,

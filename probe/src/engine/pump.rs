@@ -154,6 +154,11 @@ impl Pump {
         self.analysis.verdicts_so_far(now_ns)
     }
 
+    /// Processes that used databases and of which no statement was seen.
+    pub(super) fn n_without_statements(&self) -> usize {
+        self.sqlite.n_without_statements()
+    }
+
     pub(super) const fn n_records(&self) -> u64 {
         self.n_records
     }

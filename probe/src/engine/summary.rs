@@ -31,6 +31,7 @@ pub(super) struct Begun {
     attach_ns: u64,
     disks: disks::Disks,
     blind_spots: Vec<BlindSpot>,
+    rooms: Rooms,
 }
 
 impl Begun {
@@ -52,6 +53,7 @@ impl Begun {
             },
             attach_ns,
             disks: disks::Disks::now(),
+            rooms,
             blind_spots: of_rooms(rooms).chain(of_target(&facts)).collect(),
         }
     }
@@ -101,6 +103,15 @@ impl Begun {
                 what: format!("first requests on connections inside TLS: {}", pump.streams().n_awaited()),
                 why: "a thread awaited each of them inside the TLS library at the attach".to_owned(),
                 remedy: "attach before the load begins".to_owned(),
+            });
+        }
+        let without = pump.n_without_statements();
+        if self.rooms.has(Rooms::SQLITE_STATEMENTS) && without > 0 {
+            let processes = if without == 1 { "process" } else { "processes" };
+            blind_spots.push(BlindSpot {
+                what: format!("SQLite statements of {without} {processes}"),
+                why: "they locked databases, but no file of theirs names SQLite's functions".to_owned(),
+                remedy: "use a SQLite with symbols; lock waits are seen without".to_owned(),
             });
         }
         if let Some(error) = &tree.diag_error {

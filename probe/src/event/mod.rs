@@ -27,7 +27,10 @@ pub use http::{Accepted, Closed, Ending, Listen, NotConnected, Request, Response
 pub use phase::{Abort, Course, Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
 pub use resources::{DiskLook, MachineLook, ProcessLook, Resources};
-pub use sqlite::{FileId, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep};
+pub use sqlite::{
+    FileId, FileRole, LockChange, SqlId, Sqlite, SqliteFile, SqliteLock, SqliteMutex, SqliteSleep,
+    SqliteStatement, SqliteText,
+};
 pub use summary::{BlindSpot, DiskStats, EndedBy, FileStats, Listener, Summary, SyscallStats};
 pub use took::Took;
 pub use websocket::{CloseFrame, Message, MessageAcked, Pong};

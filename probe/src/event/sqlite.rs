@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// A file that belongs to a database; unique in a run, whatever the file is called later.
 pub type FileId = u32;
 
+/// A statement without its literals; unique in a run.
+pub type SqlId = u32;
+
 /// See [`super::Event::Sqlite`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -15,6 +18,12 @@ pub enum Sqlite {
     Lock(SqliteLock),
     /// SQLite put a thread of the tree to sleep between two attempts at a lock.
     Sleep(SqliteSleep),
+    /// A statement was prepared for the first time.
+    Text(SqliteText),
+    /// The execution of a statement is over.
+    Statement(SqliteStatement),
+    /// A thread waited inside SQLite for another one that uses the same connection.
+    Mutex(SqliteMutex),
 }
 
 impl Sqlite {
@@ -24,6 +33,9 @@ impl Sqlite {
             Self::File(file) => file.ts_ns,
             Self::Lock(lock) => lock.ts_ns,
             Self::Sleep(sleep) => sleep.end_ns,
+            Self::Text(text) => text.ts_ns,
+            Self::Statement(statement) => statement.end_ns,
+            Self::Mutex(mutex) => mutex.end_ns,
         }
     }
 }
@@ -95,6 +107,9 @@ pub struct SqliteLock {
     /// Name of the thread, printable; told when it is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comm: Option<String>,
+    /// The statement that the thread executed, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlId>,
 }
 
 /// See [`Sqlite::Sleep`].
@@ -110,4 +125,60 @@ pub struct SqliteSleep {
     pub tid: u32,
     /// What SQLite asked for.
     pub requested_ns: u64,
+    /// The statement that the thread executes, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlId>,
+}
+
+/// See [`Sqlite::Text`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SqliteText {
+    /// When.
+    pub ts_ns: u64,
+    /// Names it from now on.
+    pub sql: SqlId,
+    /// The statement; `?` for each literal.
+    pub text: String,
+}
+
+/// See [`Sqlite::Statement`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SqliteStatement {
+    /// Its begin.
+    pub start_ns: u64,
+    /// Its end: the last row, a failure, or that nobody wanted more of it.
+    pub end_ns: u64,
+    /// Of this, inside SQLite; preparation included where that came before.
+    pub busy_ns: u64,
+    /// The process.
+    pub pid: u32,
+    /// The thread that ended it.
+    pub tid: u32,
+    /// Which statement; none for one that was prepared before we looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlId>,
+    /// Its connection: a number that means something within the process; 0 where it is not known.
+    pub connection: u64,
+    /// Rows that it returned.
+    pub rows: u32,
+    /// SQLite's result code (sqlite3.h): 101 done, 100 left before its end, others failed.
+    pub code: i32,
+}
+
+/// See [`Sqlite::Mutex`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SqliteMutex {
+    /// Its begin.
+    pub start_ns: u64,
+    /// Its end.
+    pub end_ns: u64,
+    /// The process.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// The statement that had to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlId>,
+    /// As [`SqliteStatement::connection`].
+    pub connection: u64,
 }

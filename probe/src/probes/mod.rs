@@ -74,6 +74,7 @@ pub const PROBES: &[&Spec] = &[
     &websocket::SPEC,
     &file_io::SPEC,
     &sqlite::SPEC,
+    &sqlite::STATEMENTS,
     &gpu::SPEC,
     &resources::SPEC,
 ];

@@ -1,6 +1,6 @@
 //! The report's section on SQLite databases.
 
-use super::model::{Checkpoints, Database, Distribution, Holder, LockWaits};
+use super::model::{Checkpoints, Database, Distribution, Holder, LockWaits, Statement};
 use crate::aggregate::{DatabaseStats, Databases};
 use crate::correlate::lock::Scope;
 
@@ -30,6 +30,9 @@ fn database(stats: &DatabaseStats, phase: &str) -> Database {
         unfinished_s: Distribution::from(&stats.unfinished),
         by_lock: by_lock(stats),
         holders: holders(stats),
+        execution_s: Distribution::from(&stats.executions),
+        statements: statements(stats),
+        mutex_wait_s: Distribution::from(&stats.mutex_waits),
         wal_checkpoints: Checkpoints {
             count: stats.checkpoints.count(),
             duration_s: Distribution::from(&stats.checkpoints),
@@ -64,6 +67,28 @@ fn holders(stats: &DatabaseStats) -> Vec<Holder> {
         holds: hold.holds,
         hold_s: Distribution::from(&hold.held),
         blocked_s: hold.blocked_ns as f64 / NS_PER_S,
+        statement: hold.blocked_by.iter().max_by_key(|(_, ns)| **ns).map(|(sql, _)| (**sql).to_owned()),
     });
     holders.collect()
+}
+
+fn statements(stats: &DatabaseStats) -> Vec<Statement> {
+    let of_text = stats.statements.iter().map(|(sql, statement)| {
+        let duration_s = Distribution::from(&statement.duration);
+        Statement {
+            sql: (**sql).to_owned(),
+            calls: statement.duration.count(),
+            rows: statement.rows,
+            errors: statement.errors,
+            busy: statement.busy,
+            busy_at_once: statement.busy_at_once,
+            total_s: duration_s.mean.unwrap_or_default() * statement.duration.count() as f64,
+            duration_s,
+            lock_waits: statement.waits,
+            lock_wait_s: statement.waited_ns as f64 / NS_PER_S,
+        }
+    });
+    let mut statements: Vec<Statement> = of_text.collect();
+    statements.sort_by(|a, b| b.total_s.total_cmp(&a.total_s).then_with(|| a.sql.cmp(&b.sql)));
+    statements
 }

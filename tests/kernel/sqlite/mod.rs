@@ -4,6 +4,7 @@ mod cases;
 mod contention;
 mod files;
 mod holders;
+mod statements;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     holders::add_to(suite);
     cases::add_to(suite);
     files::add_to(suite);
+    statements::add_to(suite);
 }
 
 /// What the report says of a database; it must be there once.

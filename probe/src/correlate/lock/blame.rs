@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use super::board::Database;
 use super::hold::Holds;
-use super::name::{LockName, Slot};
+use super::name::Slot;
 use super::wait::{Awaited, Waiting};
 use super::{Owner, Span};
+use crate::event::SqlId;
 
 /// A wait under way, and who was to blame for it so far.
 #[derive(Debug)]
 pub(super) struct Wait {
     pub(super) waiting: Waiting,
-    /// Holder and lock; of the traced tree, nanoseconds.
-    pub(super) blockers: BTreeMap<(Owner, LockName), (bool, u64)>,
+    /// The statement that waits.
+    pub(super) sql: Option<SqlId>,
+    /// Holds, by holder, lock and begin; of the traced tree, nanoseconds.
+    pub(super) blockers: BTreeMap<(Owner, Slot, bool, u64), (bool, u64)>,
     /// Part of it in which somebody held the lock, nanoseconds.
     pub(super) covered_ns: u64,
 }
@@ -52,7 +55,7 @@ pub(super) fn account(
     let Some((slot, is_write)) = awaited.lock else { return };
     let mut covered_to = span.start_ns;
     for (hold, held) in databases[awaited.database].holds.conflicts(slot, is_write, waiter, span) {
-        let blocker = (hold.owner, slot.name(hold.is_write));
+        let blocker = (hold.owner, slot, hold.is_write, hold.since_ns);
         wait.blockers.entry(blocker).or_insert((hold.traced, 0)).1 += held.ns();
         wait.covered_ns += held.end_ns.saturating_sub(held.start_ns.max(covered_to));
         covered_to = covered_to.max(held.end_ns);

@@ -7,6 +7,8 @@ use rustc_hash::FxHashMap;
 use super::blame::{Wait, account, awaited_in};
 use super::hold::{Ended, Hold, Holds};
 use super::name::Slot;
+use super::statement::Statements;
+use super::thread::{Thread, Transaction};
 use super::wait::{Awaited, WaitEnd, Waiting};
 use super::{Blocker, DatabaseId, LockFinding, LockWait, Owner, Scope, Span};
 use crate::event::{Event, FileId, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep};
@@ -17,8 +19,6 @@ const MAX_DATABASES: usize = 4096;
 const UNKNOWN: &str = "(unknown)";
 /// Threads that are followed at a time.
 const MAX_THREADS: usize = 1 << 14;
-/// Databases of a thread that are remembered, the last used first.
-const MAX_OF_THREAD: usize = 8;
 /// A refusal this long before a sleep is not its reason.
 const REFUSAL_NS: u64 = 1_000_000_000;
 /// How often waits are looked for of which nothing more comes.
@@ -34,29 +34,13 @@ pub(super) struct Database {
     is_wal: bool,
 }
 
-/// A write transaction under way.
-#[derive(Clone, Copy, Debug, Default)]
-struct Transaction {
-    waited_ns: u64,
-    /// No transaction: the lock was taken to rebuild the WAL's index.
-    is_recovery: bool,
-}
-
-#[derive(Debug)]
-struct Thread {
-    pid: u32,
-    /// The last used one first.
-    databases: Vec<DatabaseId>,
-    refused: Option<(u64, Awaited)>,
-    wait: Option<Wait>,
-}
-
 /// See the head of this file. Bounded by the databases, threads and locks that there are at a time.
 #[derive(Debug, Default)]
 pub struct LockBoard {
-    databases: Vec<Database>,
+    pub(super) databases: Vec<Database>,
+    pub(super) statements: Statements,
     files: FxHashMap<FileId, (DatabaseId, FileRole)>,
-    threads: FxHashMap<u32, Thread>,
+    pub(super) threads: FxHashMap<u32, Thread>,
     transactions: FxHashMap<(DatabaseId, u32), Transaction>,
     sweep_at_ns: u64,
 }
@@ -68,6 +52,9 @@ impl LockBoard {
             Event::Sqlite(Sqlite::File(file)) => self.file(file, out),
             Event::Sqlite(Sqlite::Lock(lock)) => self.lock(lock, out),
             Event::Sqlite(Sqlite::Sleep(sleep)) => self.sleep(sleep, out),
+            Event::Sqlite(Sqlite::Text(text)) => self.statements.tell(text.sql, &text.text),
+            Event::Sqlite(Sqlite::Statement(statement)) => self.statement(statement, out),
+            Event::Sqlite(Sqlite::Mutex(mutex)) => self.mutex(mutex, out),
             Event::Exit(exit) => self.exit(exit.pid, out),
             _ => {}
         }
@@ -75,6 +62,7 @@ impl LockBoard {
 
     /// Ends the run.
     pub fn finish(&mut self, end_ns: u64, out: &mut Vec<LockFinding>) {
+        self.finish_statements(out);
         let mut open: Vec<u32> = self.threads.keys().copied().collect();
         open.sort_unstable();
         for tid in open {
@@ -119,7 +107,7 @@ impl LockBoard {
         self.sweep(lock.ts_ns, out);
         let owner = Owner { pid: lock.pid, tid: lock.tid };
         if lock.traced && !lock.older {
-            self.thread(owner).used(database);
+            self.thread(owner).used(database, lock.ts_ns);
         }
         let is_write = matches!(lock.change, LockChange::Write | LockChange::WriteRefused);
         for slot in Slot::in_range(role, lock.start, lock.end) {
@@ -131,6 +119,8 @@ impl LockBoard {
                         since_ns: lock.ts_ns,
                         is_older: lock.older,
                         traced: lock.traced,
+                        sql: lock.sql,
+                        work_ns: 0,
                     };
                     self.granted(database, slot, hold, out);
                 }
@@ -220,7 +210,8 @@ impl LockBoard {
         let held_ns = (!hold.is_older).then(|| end_ns.saturating_sub(hold.since_ns));
         if !is_lasting {
             let (lock, owner, traced) = (ended.name(), hold.owner, hold.traced);
-            out.push(LockFinding::Hold { database, lock, owner, traced, held_ns });
+            let sql = self.statements.text(hold.sql);
+            out.push(LockFinding::Hold { database, lock, owner, traced, held_ns, sql });
         }
         if !hold.is_write || !hold.traced {
             return;
@@ -261,13 +252,13 @@ impl LockBoard {
         }
         let Some(awaited) = awaited.or_else(|| self.unknown(out)) else { return };
         let waiting = Waiting::begin(span, sleep.requested_ns, awaited);
-        let mut wait = Wait { waiting, blockers: BTreeMap::new(), covered_ns: 0 };
+        let mut wait = Wait { waiting, sql: sleep.sql, blockers: BTreeMap::new(), covered_ns: 0 };
         account(&self.databases, &mut wait, owner, Some(awaited), span);
         self.thread(owner).wait = Some(wait);
     }
 
     /// Stands for the databases of threads that have not made a call on one yet.
-    fn unknown(&mut self, out: &mut Vec<LockFinding>) -> Option<Awaited> {
+    pub(super) fn unknown(&mut self, out: &mut Vec<LockFinding>) -> Option<Awaited> {
         let known = self.databases.iter().position(|database| database.path == UNKNOWN);
         let database = known.or_else(|| self.add(UNKNOWN, out))?;
         Some(Awaited { database, lock: None, was_refused: false })
@@ -305,7 +296,7 @@ impl LockBoard {
     }
 
     /// Ends the waits of which nothing more came.
-    fn sweep(&mut self, now_ns: u64, out: &mut Vec<LockFinding>) {
+    pub(super) fn sweep(&mut self, now_ns: u64, out: &mut Vec<LockFinding>) {
         if now_ns < self.sweep_at_ns {
             return;
         }
@@ -318,6 +309,7 @@ impl LockBoard {
     fn exit(&mut self, pid: u32, out: &mut Vec<LockFinding>) {
         self.close_where(|thread| thread.pid == pid && thread.wait.is_some(), |_| WaitEnd::Open, out);
         self.threads.retain(|_, thread| thread.pid != pid);
+        self.statements.forget(pid);
     }
 
     fn close_where(
@@ -339,8 +331,8 @@ impl LockBoard {
         }
     }
 
-    fn close(&mut self, waiter: Owner, wait: Wait, end: WaitEnd, out: &mut Vec<LockFinding>) {
-        let Wait { waiting, blockers, covered_ns } = wait;
+    pub(super) fn close(&mut self, waiter: Owner, wait: Wait, end: WaitEnd, out: &mut Vec<LockFinding>) {
+        let Wait { waiting, sql, blockers, covered_ns } = wait;
         let awaited = waiting.awaited;
         if let Some(transaction) = self.transactions.get_mut(&(awaited.database, waiter.pid))
             && self.databases[awaited.database].holds.is_writing(waiter)
@@ -352,6 +344,7 @@ impl LockBoard {
             database: awaited.database,
             waiter,
             lock: awaited.name(),
+            sql: self.statements.text(sql),
             scope: if awaited.was_refused { Scope::Processes } else { Scope::Threads },
             span: waiting.span,
             attempts: waiting.attempts,
@@ -359,32 +352,26 @@ impl LockBoard {
             overshoot_ns: (covered_ns > 0).then(|| waiting.span.ns().saturating_sub(covered_ns)),
             blockers: blockers
                 .into_iter()
-                .map(|((owner, lock), (traced, blocked_ns))| Blocker { owner, lock, traced, blocked_ns })
+                .map(|((owner, slot, is_write, since_ns), (traced, blocked_ns))| {
+                    let sql = self.databases[awaited.database].holds.sql(slot, owner, since_ns);
+                    let sql = self.statements.text(sql);
+                    Blocker { owner, lock: slot.name(is_write), traced, blocked_ns, sql }
+                })
                 .collect(),
         }));
     }
 
-    fn thread(&mut self, owner: Owner) -> &mut Thread {
+    pub(super) fn thread(&mut self, owner: Owner) -> &mut Thread {
         if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&owner.tid) {
             // Threads end without a word; those that wait are kept.
             self.threads.retain(|_, thread| thread.wait.is_some());
         }
-        let new = || Thread { pid: owner.pid, databases: Vec::new(), refused: None, wait: None };
+        let new = || Thread::new(owner.pid);
         let thread = self.threads.entry(owner.tid).or_insert_with(new);
         if thread.pid != owner.pid {
             // The id is another thread's by now.
             *thread = new();
         }
         thread
-    }
-}
-
-impl Thread {
-    fn used(&mut self, database: DatabaseId) {
-        if self.databases.first() != Some(&database) {
-            self.databases.retain(|id| *id != database);
-            self.databases.insert(0, database);
-            self.databases.truncate(MAX_OF_THREAD);
-        }
     }
 }

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::name::{LockName, Slot};
 use super::{Owner, Span};
+use crate::event::SqlId;
 
 /// Past holds of one slot that are remembered: as many as can matter to a wait between two of its sleeps.
 const MAX_PAST: usize = 4096;
@@ -22,6 +23,11 @@ pub(super) struct Hold {
     /// It was there when we first looked: it is older than that.
     pub(super) is_older: bool,
     pub(super) traced: bool,
+    /// What it is for: the statement that took longest of those that this thread executed since, else the one that took
+    /// the lock.
+    pub(super) sql: Option<SqlId>,
+    /// How long that took, nanoseconds.
+    pub(super) work_ns: u64,
 }
 
 /// A hold that is over.
@@ -69,6 +75,28 @@ impl Holds {
     /// A process gave a lock back.
     pub(super) fn release(&mut self, slot: Slot, pid: u32, end_ns: u64) -> Option<Ended> {
         end(self.slots.get_mut(&slot)?, slot, pid, end_ns)
+    }
+
+    /// A thread executed a statement, which may be what it holds its locks for.
+    pub(super) fn worked(&mut self, owner: Owner, start_ns: u64, sql: SqlId, busy_ns: u64) {
+        for state in self.slots.values_mut() {
+            if let Some(hold) = state.current.get_mut(&owner.pid)
+                && hold.owner == owner
+                // Not one that was begun long before, such as a query that is read row by row.
+                && hold.since_ns <= start_ns.saturating_add(busy_ns)
+                && busy_ns >= hold.work_ns
+            {
+                (hold.sql, hold.work_ns) = (Some(sql), busy_ns);
+            }
+        }
+    }
+
+    /// What a lock is or was held for since this moment.
+    pub(super) fn sql(&self, slot: Slot, owner: Owner, since_ns: u64) -> Option<SqlId> {
+        let state = self.slots.get(&slot)?;
+        let is_it = |hold: &&Hold| hold.owner == owner && hold.since_ns == since_ns;
+        let past = state.past.iter().rev().map(|(hold, _)| hold);
+        state.current.values().chain(past).find(is_it)?.sql
     }
 
     /// What a process holds now.

@@ -7,11 +7,15 @@ mod blame;
 mod board;
 mod hold;
 mod name;
+mod statement;
+mod thread;
 mod wait;
 
 pub use board::LockBoard;
 pub use name::LockName;
 pub use wait::WaitEnd;
+
+use std::sync::Arc;
 
 /// A database of this run, by number.
 pub type DatabaseId = usize;
@@ -68,6 +72,8 @@ pub struct LockWait {
     pub lock: LockName,
     /// Between processes or within one.
     pub scope: Scope,
+    /// The statement that waited, where that is known.
+    pub sql: Option<Arc<str>>,
     /// First sleep to end of the last one.
     pub span: Span,
     /// Sleeps.
@@ -81,7 +87,7 @@ pub struct LockWait {
 }
 
 /// Somebody behind whom a thread waited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
     /// Who.
     pub owner: Owner,
@@ -91,6 +97,8 @@ pub struct Blocker {
     pub traced: bool,
     /// For how much of the wait, nanoseconds.
     pub blocked_ns: u64,
+    /// What it held the lock for, where that is known.
+    pub sql: Option<Arc<str>>,
 }
 
 /// What is known of the locks of a database.
@@ -127,12 +135,37 @@ pub enum LockFinding {
         traced: bool,
         /// Its length; none when its begin was not seen.
         held_ns: Option<u64>,
+        /// What it was held for: the statement that took longest meanwhile, where that is known.
+        sql: Option<Arc<str>>,
     },
     /// A write transaction of the tree is over.
     Transaction {
         /// Of which database.
         database: DatabaseId,
         /// How long it waited for locks, all in all, nanoseconds.
+        waited_ns: u64,
+    },
+    /// The execution of a statement is over.
+    Statement {
+        /// Of which database.
+        database: DatabaseId,
+        /// Without its literals; none for one that was prepared before we looked.
+        sql: Option<Arc<str>>,
+        /// Time inside SQLite, nanoseconds.
+        busy_ns: u64,
+        /// Rows that it returned.
+        rows: u32,
+        /// As [`crate::event::SqliteStatement::code`].
+        code: i32,
+        /// It failed with `SQLITE_BUSY` and had not waited: somebody else has written since its transaction began to
+        /// read (`SQLITE_BUSY_SNAPSHOT`), waiting would be a deadlock, or the connection has no timeout.
+        is_busy_at_once: bool,
+    },
+    /// A thread waited for a connection that another one used.
+    Mutex {
+        /// Of which database.
+        database: DatabaseId,
+        /// How long, nanoseconds.
         waited_ns: u64,
     },
     /// A checkpoint of the WAL is over.

@@ -4,7 +4,10 @@ use probe_common::sqlite::{PENDING_BYTE, RESERVED_BYTE, SHARED_FIRST, SHARED_SIZ
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Event, Exit, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep};
+use crate::event::{
+    Event, Exit, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep, SqliteStatement,
+    SqliteText,
+};
 
 const MS: u64 = 1_000_000;
 const DB: u32 = 0;
@@ -51,6 +54,7 @@ impl Story {
             traced: pid == 1,
             older: false,
             comm: None,
+            sql: None,
         }));
     }
 
@@ -61,6 +65,21 @@ impl Story {
             pid: tid / 10,
             tid,
             requested_ns: requested_ms * MS,
+            sql: None,
+        }));
+    }
+
+    fn executed(&mut self, (start, end): (u64, u64), tid: u32, connection: u64, sql: u32, code: i32) {
+        self.tell(Sqlite::Statement(SqliteStatement {
+            start_ns: start * MS,
+            end_ns: end * MS,
+            busy_ns: (end - start) * MS,
+            pid: tid / 10,
+            tid,
+            sql: Some(sql),
+            connection,
+            rows: 0,
+            code,
         }));
     }
 
@@ -190,6 +209,7 @@ fn older_locks_have_no_begin() {
         traced: false,
         older: true,
         comm: Some("shell".to_owned()),
+        sql: None,
     }));
     story.lock(1, 10, SHM, LockChange::WriteRefused, WRITE);
     story.slept(2, 10, 1);
@@ -261,6 +281,56 @@ fn replaced_files_are_other_databases() {
         })
         .collect();
     assert_eq!(databases, [0, 1]);
+}
+
+/// A statement belongs to the database that its connection turns out to lead to; what failed without a wait is told
+/// apart, and a lock was held for the statement that took longest.
+#[test]
+fn statements_find_their_database() {
+    const BUSY: i32 = 5;
+    const DONE: i32 = 101;
+    let mut story = Story::new();
+    for (sql, text) in [(0, "BEGIN"), (1, "UPDATE t SET x = ?"), (2, "SELECT ?"), (3, "COMMIT")] {
+        story.tell(Sqlite::Text(SqliteText { ts_ns: 0, sql, text: text.to_owned() }));
+    }
+    // Nobody knows yet where connection 7 leads.
+    story.executed((1, 2), 10, 7, 2, DONE);
+    assert!(story.out.is_empty(), "{:?}", story.out);
+    story.lock(3, 10, SHM, LockChange::Read, READ1);
+    story.lock(3, 10, SHM, LockChange::Write, WRITE);
+    story.executed((3, 4), 10, 7, 0, DONE);
+    story.executed((4, 9), 10, 7, 1, DONE);
+    story.executed((9, 10), 10, 7, 2, DONE);
+    // Another connection waits and gives up, and fails at once the next time.
+    story.slept(5, 11, 1);
+    story.slept(7, 11, 2);
+    story.executed((5, 10), 11, 8, 0, BUSY);
+    story.executed((11, 12), 11, 8, 1, BUSY);
+    story.lock(13, 10, SHM, LockChange::Release, WRITE);
+    story.executed((12, 14), 10, 7, 3, DONE);
+    let found = story.finish(20);
+    let told: Vec<_> = found
+        .iter()
+        .filter_map(|finding| match finding {
+            LockFinding::Statement { database, sql, is_busy_at_once, .. } => {
+                Some((*database, sql.as_deref()?, *is_busy_at_once))
+            }
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        (0, "SELECT ?", false),
+        (0, "BEGIN", false),
+        (0, "UPDATE t SET x = ?", false),
+        (0, "SELECT ?", false),
+        (0, "COMMIT", false),
+        (1, "BEGIN", false),
+        (1, "UPDATE t SET x = ?", true),
+    ];
+    assert_eq!(told, expected, "nothing says where connection 8 leads: that is a database of its own");
+    let [wait] = waits(&found)[..] else { panic!("{found:?}") };
+    assert_eq!(wait.end, WaitEnd::GaveUp);
+    assert_eq!(wait.blockers[0].sql.as_deref(), Some("UPDATE t SET x = ?"));
 }
 
 fn any_change() -> impl Strategy<Value = LockChange> {

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use probe_common::{
     file::{self, PathHead},
     header::{Header, Kind},
-    sqlite::{F_RDLCK, F_UNLCK, F_WRLCK, LOCK_TRACED, LockRaw, PENDING_BYTE, SleepRaw},
+    sqlite::{
+        F_RDLCK, F_UNLCK, F_WRLCK, LOCK_TRACED, LockRaw, MutexRaw, PENDING_BYTE, SleepRaw, StatementRaw,
+    },
 };
 use rustc_hash::FxHashMap;
 
-use super::{caller::Callers, held};
+use super::{caller::Callers, held, texts::Texts};
 use crate::{
     event::{Event, FileId, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep},
     probes::{
@@ -41,6 +43,7 @@ pub struct Decoder {
     n_files: FileId,
     names: FxHashMap<u32, [u8; 16]>,
     callers: Callers,
+    texts: Texts,
     found: Vec<Found>,
 }
 
@@ -69,6 +72,9 @@ impl Decoder {
                 }
                 self.paths.insert(file, self.mounts.resolve(header.pid, &path));
             }
+            Kind::SqliteText => self.texts.text(record, out)?,
+            Kind::SqliteStatement => self.texts.statement(&prefix::<StatementRaw>(record)?.0, out),
+            Kind::SqliteMutex => self.texts.mutex(&prefix::<MutexRaw>(record)?.0, out),
             Kind::SqliteSleep => self.sleep(&prefix::<SleepRaw>(record)?.0, out),
             _ => return Ok(false),
         }
@@ -83,6 +89,11 @@ impl Decoder {
         for found in self.found.extract_if(.., |found| found.n_drains > 1) {
             out.extend(found.locks.iter().map(|held| older(&found, held)));
         }
+    }
+
+    /// Processes of the tree that used databases and of which no statement was seen.
+    pub fn n_without_statements(&self) -> usize {
+        self.texts.n_untold()
     }
 
     /// A process has ended, or runs another program.
@@ -114,6 +125,9 @@ impl Decoder {
             (F_WRLCK, _) => LockChange::WriteRefused,
             _ => return,
         };
+        if raw.flags & LOCK_TRACED != 0 {
+            self.texts.locked(raw.header.pid);
+        }
         let comm = self.name(raw.header.tid, raw.comm);
         out.push(Event::Sqlite(Sqlite::Lock(SqliteLock {
             ts_ns: raw.header.ts_ns,
@@ -126,6 +140,7 @@ impl Decoder {
             traced: raw.flags & LOCK_TRACED != 0,
             older: false,
             comm,
+            sql: self.texts.id(raw.sql),
         })));
     }
 
@@ -176,6 +191,7 @@ impl Decoder {
             pid,
             tid: raw.header.tid,
             requested_ns: raw.requested_ns,
+            sql: self.texts.id(raw.sql),
         })));
     }
 
@@ -206,6 +222,7 @@ fn older(found: &Found, held: &held::Held) -> Event {
         traced: false,
         older: true,
         comm,
+        sql: None,
     }))
 }
 
@@ -258,7 +275,7 @@ mod tests {
         let header = Header { ts_ns: 5, pid: u32::MAX, tid: 7, kind: Kind::SqliteLock as u32, reserved: 0 };
         let comm = *b"py\x1b[m\0\0\0\0\0\0\0\0\0\0\0";
         let file = file::FileId { ino, dev: u32::MAX, generation: 1 };
-        LockRaw { header, file, start, end: start, kind, ret, flags: LOCK_TRACED, reserved: 0, comm }
+        LockRaw { header, file, start, end: start, kind, ret, flags: LOCK_TRACED, reserved: 0, comm, sql: 0 }
     }
 
     fn decode(decoder: &mut Decoder, kind: Kind, record: &[u8]) -> Vec<Event> {
@@ -295,7 +312,7 @@ mod tests {
     #[test]
     fn sleeps_of_the_gone_count() {
         let header = Header { ts_ns: 9, pid: u32::MAX, tid: 7, kind: Kind::SqliteSleep as u32, reserved: 0 };
-        let raw = SleepRaw { header, enter_ns: 4, requested_ns: 1_000_000, stack: [1; STACK_WORDS] };
+        let raw = SleepRaw { header, enter_ns: 4, requested_ns: 1_000_000, sql: 0, stack: [1; STACK_WORDS] };
         let out = decode(&mut Decoder::default(), Kind::SqliteSleep, raw.as_bytes());
         assert!(matches!(
             out[..],

@@ -1,14 +1,17 @@
-//! The sqlite room: locks of SQLite databases, by everybody, and the sleeps of the tree's threads in SQLite.
+//! The sqlite room: locks of SQLite databases, by everybody, and the sleeps of the tree's threads in SQLite; and, as a
+//! probe of its own that can be switched off, the statements that they execute.
 
 mod caller;
 mod decoder;
 mod held;
+mod sql;
+mod texts;
 
 pub use decoder::Decoder;
 
 use probe_common::rooms::Rooms;
 
-use super::{Hook, Spec};
+use super::{Function, Hook, Spec};
 
 /// See [`Spec`].
 pub const SPEC: Spec = Spec {
@@ -24,3 +27,24 @@ pub const SPEC: Spec = Spec {
     }],
     functions: &[],
 };
+
+/// Statements; see [`Spec`].
+pub const STATEMENTS: Spec = Spec {
+    id: "sqlite-statements",
+    summary: "SQLite statements: calls, durations, rows, errors, waits for a shared connection",
+    room: Rooms::SQLITE_STATEMENTS,
+    needs: Rooms::SQLITE,
+    hooks: &[],
+    functions: &[
+        function("sqlite3_prepare", &["sqlite_prepared", "sqlite_prepare"]),
+        function("sqlite3_prepare_v2", &["sqlite_prepared", "sqlite_prepare"]),
+        function("sqlite3_prepare_v3", &["sqlite_prepared", "sqlite_prepare_flags"]),
+        function("sqlite3_step", &["sqlite_stepped", "sqlite_step"]),
+        function("sqlite3_reset", &["sqlite_reset"]),
+        function("sqlite3_finalize", &["sqlite_finalize"]),
+    ],
+};
+
+const fn function(symbol: &'static str, programs: &'static [&'static str]) -> Function {
+    Function { symbol, programs, purpose: "statements of SQLite" }
+}

@@ -20,6 +20,10 @@ pub(super) const QUANTITIES: &[Quantity] = &[
     Quantity { name: "contention", shape: Shape::Share, sample: "transaction", higher_is_better: false },
     // Waits for a lock that ended in SQLITE_BUSY.
     count("gave_up", "transaction"),
+    // Executions of statements: time inside SQLite.
+    duration("statement", "execution"),
+    // Waits for a connection that another thread used.
+    duration("mutex_wait", "wait"),
     // Checkpoints of the WAL.
     duration("wal_checkpoint", "checkpoint"),
 ];

@@ -37,6 +37,13 @@ pub struct Database {
     pub by_lock: Vec<LockWaits>,
     /// Who held its locks: those first for whom others waited longest.
     pub holders: Vec<Holder>,
+    /// Executions of statements, time inside SQLite.
+    pub execution_s: Distribution,
+    /// By text, those first that took longest in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statements: Vec<Statement>,
+    /// Waits for a connection that another thread used: not for a lock.
+    pub mutex_wait_s: Distribution,
     /// Checkpoints of the WAL by the target's threads.
     pub wal_checkpoints: Checkpoints,
 }
@@ -73,6 +80,34 @@ pub struct Holder {
     pub hold_s: Distribution,
     /// How long the target's threads waited for it, all in all.
     pub blocked_s: f64,
+    /// The statement behind which they waited longest, without its literals; null where it is not known.
+    pub statement: Option<String>,
+}
+
+/// A statement, by its text without its literals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Statement {
+    /// `?` for each literal.
+    pub sql: String,
+    /// Executions.
+    pub calls: u64,
+    /// Rows that they returned.
+    pub rows: u64,
+    /// Executions that failed, for whatever reason.
+    pub errors: u64,
+    /// Of these, with `SQLITE_BUSY`, after a wait or at once.
+    pub busy: u64,
+    /// Of these, without a wait: somebody else has written since the transaction began to read (`SQLITE_BUSY_SNAPSHOT`),
+    /// waiting would be a deadlock, or the connection has no timeout.
+    pub busy_at_once: u64,
+    /// Time inside SQLite for each, preparation included.
+    pub duration_s: Distribution,
+    /// All of it.
+    pub total_s: f64,
+    /// Waits for locks in it.
+    pub lock_waits: u64,
+    /// How long, all in all.
+    pub lock_wait_s: f64,
 }
 
 /// See [`Database::wal_checkpoints`].

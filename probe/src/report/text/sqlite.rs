@@ -8,6 +8,8 @@ use crate::report::model::{Database, Holder, Report};
 
 /// Holders that are named in words.
 const MAX_NAMED: usize = 3;
+/// Columns of a statement in a sentence.
+const SQL_WIDTH: usize = 60;
 /// Columns of a path in a sentence.
 const PATH_WIDTH: usize = 40;
 
@@ -49,6 +51,7 @@ fn sentences(database: &Database) -> Vec<String> {
     let mut lines = Vec::new();
     let unfinished = &database.unfinished_s;
     if database.lock_waits + unfinished.count == 0 {
+        lines.extend(statements(database));
         return lines;
     }
     let path = shorten(&plain(&database.database), PATH_WIDTH);
@@ -77,7 +80,37 @@ fn sentences(database: &Database) -> Vec<String> {
         let open = count(n, "wait");
         lines.push(format!("- {open} not over at the end, the longest {}", glued(&seconds(max))));
     }
+    lines.extend(statements(database));
     lines
+}
+
+/// The statements that took longest, and what was no wait for a lock.
+fn statements(database: &Database) -> Vec<String> {
+    let mutex = &database.mutex_wait_s;
+    let mutex = mutex.max.map(|max| {
+        let waits = count(mutex.count, "wait");
+        format!("- {waits} for a connection that another thread used, the longest {}", glued(&seconds(max)))
+    });
+    let first = database.statements.iter().take(MAX_NAMED).map(|statement| {
+        let sql = shorten(&plain(&statement.sql), SQL_WIDTH);
+        let p95 = statement
+            .duration_s
+            .p95
+            .map_or_else(String::new, |p95| format!(", p95 {}", glued(&seconds(p95))));
+        let failed = if statement.errors > 0 {
+            format!(", {} failed", integer(statement.errors))
+        } else {
+            String::new()
+        };
+        let at_once = if statement.busy_at_once > 0 {
+            format!(", {} with SQLITE_BUSY at once", integer(statement.busy_at_once))
+        } else {
+            String::new()
+        };
+        let calls = count(statement.calls, "call");
+        format!("- {sql}: {calls}, {} in all{p95}{failed}{at_once}", glued(&seconds(statement.total_s)))
+    });
+    mutex.into_iter().chain(first).collect()
 }
 
 fn behind(holder: &Holder, total: f64) -> String {
@@ -96,8 +129,12 @@ fn behind(holder: &Holder, total: f64) -> String {
     let held = holder.hold_s.p95.map_or_else(String::new, |p95| format!(", p95 {}", glued(&seconds(p95))));
     // Several readers can be in the way at once.
     let share = if total > 0.0 { (holder.blocked_s / total).min(1.0) } else { 0.0 };
+    let sql = holder
+        .statement
+        .as_ref()
+        .map_or_else(String::new, |sql| format!(", held for {}", shorten(&plain(sql), SQL_WIDTH)));
     format!(
-        "- {} of it behind {} of {who}{outside} ({}{held})",
+        "- {} of it behind {} of {who}{outside}{sql} ({}{held})",
         glued(&format!("{:.0} %", share * 100.0)),
         lock_name(holder.lock),
         count(holder.holds, "hold"),

@@ -4,6 +4,8 @@
 //! A conflict between threads of one process never reaches the kernel: of such a wait the sleeps are all that is seen
 //! here. What it waited for, and whether it was SQLite that slept, is decided in user space.
 
+mod statement;
+
 use aya_ebpf::{
     EbpfContext as _,
     helpers::{
@@ -18,6 +20,7 @@ use probe_common::{
     file::FileId,
     header::Kind,
     loss::LossCause,
+    rooms::Rooms,
     sqlite::{
         F_UNLCK, FileRaw, LOCK_TRACED, LockRaw, SLEEP_MAX_NS, SLEEP_UNIT_NS, STACK_WORDS, SleepRaw,
         is_lock_range,
@@ -31,6 +34,7 @@ use crate::{
         fdio::Call,
         kern, path,
         regs::{self, nr},
+        rooms::is_on,
     },
 };
 
@@ -92,6 +96,7 @@ fn try_lock(ctx: &RawTracePointContext) -> Option<i32> {
         flags,
         reserved: 0,
         comm: bpf_get_current_comm().unwrap_or_default(),
+        sql: current(ctx.pid()),
     });
     Some(0)
 }
@@ -110,6 +115,14 @@ fn name(ctx: &RawTracePointContext, id: FileId, file: u64, now: u64) {
         raw.path.head.len = 0;
     }
     emit(raw);
+}
+
+pub(crate) use statement::futex;
+
+/// The statement that this thread executes; see [`statement::current`].
+#[inline(always)]
+fn current(tid: u32) -> u64 {
+    if is_on(Rooms::SQLITE_STATEMENTS) { statement::current(tid) } else { 0 }
 }
 
 /// `CLOCK_REALTIME` and no flags: what the C library makes of `usleep` and `nanosleep`.
@@ -144,6 +157,7 @@ pub(crate) fn sleep(ctx: &RawTracePointContext, call: &Call, number: u64, arg: &
     raw.header = process::header(ctx, Kind::SqliteSleep, call.ts_ns);
     raw.enter_ns = call.enter_ns;
     raw.requested_ns = requested_ns;
+    raw.sql = current(ctx.pid());
     let stack = regs::user_stack(ctx.arg(0))?;
     // SAFETY: the destination is as long as said; the helper checks the source.
     let failed = unsafe {

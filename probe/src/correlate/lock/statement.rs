@@ -1,0 +1,167 @@
+//! Statements: which text a number stands for, and which database a connection leads to.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::wait::WaitEnd;
+use super::{DatabaseId, LockBoard, LockFinding, Owner};
+use crate::event::{SqlId, SqliteMutex, SqliteStatement};
+
+/// `SQLITE_BUSY` (sqlite3.h).
+const CODE_BUSY: i32 = 5;
+/// The part of a result code that is not its extension.
+const PRIMARY: i32 = 0xff;
+
+/// Connections that are remembered.
+const MAX_CONNECTIONS: usize = 1 << 14;
+/// Statements of one connection that are kept until it is known where it leads.
+const MAX_EARLY: usize = 32;
+/// Connections of which some are.
+const MAX_EARLY_CONNECTIONS: usize = 1024;
+/// Texts that are remembered; the decoder tells of no more.
+const MAX_TEXTS: usize = 1 << 13;
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    texts: FxHashMap<SqlId, Arc<str>>,
+    connections: FxHashMap<(u32, u64), DatabaseId>,
+    /// Statements of connections of which it is not yet known where they lead, and whether they failed with
+    /// `SQLITE_BUSY` without a wait: what connections of a process share makes no call that names the file.
+    early: FxHashMap<(u32, u64), Vec<(SqliteStatement, bool)>>,
+}
+
+impl Statements {
+    pub(super) fn tell(&mut self, id: SqlId, text: &str) {
+        if self.texts.len() < MAX_TEXTS {
+            self.texts.insert(id, Arc::from(text));
+        }
+    }
+
+    /// The text of a statement, without its literals.
+    pub(super) fn text(&self, id: Option<SqlId>) -> Option<Arc<str>> {
+        self.texts.get(&id?).cloned()
+    }
+
+    /// The statement does something to data, and not only to the transaction around it.
+    pub(super) fn is_work(&self, id: SqlId) -> bool {
+        const CONTROL: [&str; 7] = ["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA"];
+        let first = self.texts.get(&id).and_then(|text| text.split(' ').next());
+        first.is_some_and(|first| !CONTROL.iter().any(|control| first.eq_ignore_ascii_case(control)))
+    }
+
+    /// Where a connection of a process leads, and what was learned of it.
+    pub(super) fn database(&self, pid: u32, connection: u64) -> Option<DatabaseId> {
+        self.connections.get(&(pid, connection)).copied().filter(|_| connection != 0)
+    }
+
+    pub(super) fn learn(&mut self, pid: u32, connection: u64, database: DatabaseId) {
+        if self.connections.len() >= MAX_CONNECTIONS {
+            self.connections.clear();
+        }
+        self.connections.insert((pid, connection), database);
+    }
+
+    /// A process is gone.
+    pub(super) fn forget(&mut self, pid: u32) {
+        self.connections.retain(|(of, _), _| *of != pid);
+    }
+}
+
+impl LockBoard {
+    /// The execution of a statement is over.
+    pub(super) fn statement(&mut self, statement: &SqliteStatement, out: &mut Vec<LockFinding>) {
+        self.sweep(statement.end_ns, out);
+        let owner = Owner { pid: statement.pid, tid: statement.tid };
+        let database = self.database_of(owner, statement.connection, statement.start_ns);
+        // A wait of this call is over, whatever became of it.
+        let thread = self.thread(owner);
+        let mut is_busy_at_once = statement.code & PRIMARY == CODE_BUSY;
+        if is_busy_at_once
+            && let Some(wait) = thread.wait.take_if(|wait| wait.waiting.span.start_ns >= statement.start_ns)
+        {
+            is_busy_at_once = false;
+            self.close(owner, wait, WaitEnd::GaveUp, out);
+        }
+        let known = (statement.clone(), is_busy_at_once);
+        let key = (owner.pid, statement.connection);
+        let Some(database) = database else {
+            let early = self.statements.early.entry(key).or_default();
+            early.push(known);
+            if early.len() >= MAX_EARLY || self.statements.early.len() > MAX_EARLY_CONNECTIONS {
+                self.tell_early(key, None, out);
+            }
+            return;
+        };
+        self.tell_early(key, Some(database), out);
+        self.tell_statement(database, &known.0, known.1, out);
+    }
+
+    /// Statements of a connection that has been found to lead to a database, or of which nothing is known.
+    fn tell_early(&mut self, key: (u32, u64), database: Option<DatabaseId>, out: &mut Vec<LockFinding>) {
+        for (statement, is_busy_at_once) in self.statements.early.remove(&key).unwrap_or_default() {
+            let used = self.threads.get(&statement.tid).filter(|thread| thread.pid == statement.pid);
+            let database = database.or_else(|| used?.databases.first().copied());
+            let unknown = |board: &mut Self, out: &mut Vec<LockFinding>| Some(board.unknown(out)?.database);
+            if let Some(database) = database.or_else(|| unknown(self, out)) {
+                self.tell_statement(database, &statement, is_busy_at_once, out);
+            }
+        }
+    }
+
+    /// Nothing more will come.
+    pub(super) fn finish_statements(&mut self, out: &mut Vec<LockFinding>) {
+        let mut early: Vec<(u32, u64)> = self.statements.early.keys().copied().collect();
+        early.sort_unstable();
+        early.into_iter().for_each(|key| self.tell_early(key, None, out));
+    }
+
+    fn tell_statement(
+        &mut self,
+        database: DatabaseId,
+        statement: &SqliteStatement,
+        is_busy_at_once: bool,
+        out: &mut Vec<LockFinding>,
+    ) {
+        let owner = Owner { pid: statement.pid, tid: statement.tid };
+        if let Some(id) = statement.sql
+            && self.statements.is_work(id)
+        {
+            self.databases[database].holds.worked(owner, statement.start_ns, id, statement.busy_ns);
+        }
+        out.push(LockFinding::Statement {
+            database,
+            sql: self.statements.text(statement.sql),
+            busy_ns: statement.busy_ns,
+            rows: statement.rows,
+            code: statement.code,
+            is_busy_at_once,
+        });
+    }
+
+    /// A thread waited for a connection that another one used.
+    pub(super) fn mutex(&mut self, mutex: &SqliteMutex, out: &mut Vec<LockFinding>) {
+        let owner = Owner { pid: mutex.pid, tid: mutex.tid };
+        let database = self.database_of(owner, mutex.connection, mutex.start_ns);
+        let Some(database) = database.or_else(|| self.unknown(out).map(|awaited| awaited.database)) else {
+            return;
+        };
+        let waited_ns = mutex.end_ns.saturating_sub(mutex.start_ns);
+        out.push(LockFinding::Mutex { database, waited_ns });
+    }
+
+    /// Which database a connection leads to: the one that its thread locked while it used it, now or before.
+    fn database_of(&mut self, owner: Owner, connection: u64, start_ns: u64) -> Option<DatabaseId> {
+        let thread = self.threads.get(&owner.tid).filter(|thread| thread.pid == owner.pid);
+        let last = thread.and_then(|thread| Some((*thread.databases.first()?, thread.used_ns)));
+        if let Some((database, used_ns)) = last
+            && used_ns >= start_ns
+        {
+            self.statements.learn(owner.pid, connection, database);
+            return Some(database);
+        }
+        let known = self.statements.database(owner.pid, connection);
+        if connection == 0 { last.map(|(database, _)| database) } else { known }
+    }
+}

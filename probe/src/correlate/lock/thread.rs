@@ -1,0 +1,42 @@
+//! A thread that uses databases, and a write transaction under way.
+
+use super::DatabaseId;
+use super::blame::Wait;
+use super::wait::Awaited;
+
+/// Databases of a thread that are remembered, the last used first.
+const MAX_OF_THREAD: usize = 8;
+
+/// A write transaction under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Transaction {
+    pub(super) waited_ns: u64,
+    /// No transaction: the lock was taken to rebuild the WAL's index.
+    pub(super) is_recovery: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Thread {
+    pub(super) pid: u32,
+    /// The last used one first.
+    pub(super) databases: Vec<DatabaseId>,
+    /// When it was.
+    pub(super) used_ns: u64,
+    pub(super) refused: Option<(u64, Awaited)>,
+    pub(super) wait: Option<Wait>,
+}
+
+impl Thread {
+    pub(super) const fn new(pid: u32) -> Self {
+        Self { pid, databases: Vec::new(), used_ns: 0, refused: None, wait: None }
+    }
+
+    pub(super) fn used(&mut self, database: DatabaseId, now_ns: u64) {
+        self.used_ns = now_ns;
+        if self.databases.first() != Some(&database) {
+            self.databases.retain(|id| *id != database);
+            self.databases.insert(0, database);
+            self.databases.truncate(MAX_OF_THREAD);
+        }
+    }
+}
