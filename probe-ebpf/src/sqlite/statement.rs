@@ -221,9 +221,9 @@ fn text(ctx: &ProbeContext, address: u64, bytes: i32) -> Option<u64> {
         // SAFETY: the destination is as long as said; the helper checks the source.
         let read = unsafe { probe_read_user_str(text.cast(), SQL_CAPTURE as u32, address as *const _) };
         // Its length holds the NUL.
-        if read <= 0 { 0 } else { read as usize - 1 }
+        if read <= 0 { 0 } else { read.cast_unsigned() as usize - 1 }
     } else {
-        let want = opaque(bytes as usize);
+        let want = opaque(bytes.cast_unsigned() as usize);
         let want = if want > SQL_CAPTURE { SQL_CAPTURE } else { want };
         // SAFETY: as above.
         let failed = unsafe { probe_read_user(text.cast(), want as u32, address as *const _) } != 0;

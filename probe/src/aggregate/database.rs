@@ -148,7 +148,7 @@ impl Databases {
                     let statement = stats.statement(sql.as_ref());
                     statement.add(*busy_ns, *rows, *code);
                     statement.busy_at_once += u64::from(*is_busy_at_once);
-                })
+                });
             }
             LockFinding::Mutex { database, waited_ns } => {
                 self.with(*database, |stats| stats.mutex_waits.record(*waited_ns));

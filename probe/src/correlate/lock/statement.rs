@@ -114,7 +114,9 @@ impl LockBoard {
     pub(super) fn finish_statements(&mut self, out: &mut Vec<LockFinding>) {
         let mut early: Vec<(u32, u64)> = self.statements.early.keys().copied().collect();
         early.sort_unstable();
-        early.into_iter().for_each(|key| self.tell_early(key, None, out));
+        for key in early {
+            self.tell_early(key, None, out);
+        }
     }
 
     fn tell_statement(
