@@ -96,6 +96,12 @@ pub fn listener_drops(port: u16) -> Result<u64> {
         .context("no number of drops")
 }
 
+/// For how long a thread has run so far, nanoseconds.
+pub fn ran_ns(tid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{tid}/schedstat"))?;
+    Ok(text.split(' ').next().context("no schedstat")?.parse()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{listener_drops, stat_fields, tree};
@@ -126,10 +132,4 @@ mod tests {
         drop(listener);
         assert!(listener_drops(port).is_err());
     }
-}
-
-/// For how long a thread has run so far, nanoseconds.
-pub fn ran_ns(tid: u32) -> Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{tid}/schedstat"))?;
-    Ok(text.split(' ').next().context("no schedstat")?.parse()?)
 }
