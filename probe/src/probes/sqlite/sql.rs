@@ -28,7 +28,11 @@ pub(super) fn normalise(text: &str) -> String {
             _ => {}
         }
         let before = at.checked_sub(1).map(|before| tokens[before]);
-        push(&mut words, kept(token, before, tokens.get(at + 1).copied()));
+        // `:name` and `@name` stand for a literal.
+        let is_parameter = matches!(before, Some(Token::Colon | Token::AtSign));
+        if !is_parameter || !matches!(token, Token::Word(_)) {
+            push(&mut words, kept(token, before, tokens.get(at + 1).copied()));
+        }
     }
     if !is_whole && !is_ended {
         push(&mut words, "?".to_owned());
