@@ -145,12 +145,13 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
         .transpose()?;
     let gpu = config.rooms.has(Rooms::GPU).then(|| gpu::Sampler::start(config.gpu.clone()));
     let mut pump = pump::Pump::new(Arc::clone(&config.profile), kernel.take_files()?, recorder, gpu, &lower);
+    // Who reads that the run is under way may mark it.
+    let marks = mark::Marks::listen(&config.out);
     let mut live = live::Live::new(config.duration);
     live.attached(&config.roots, &tree);
 
     let mut usage = config.rooms.has(Rooms::RESOURCES).then(|| resources::Sampler::new(&config.roots));
     look(&mut usage, &mut pump, &tree);
-    let marks = mark::Marks::listen(&config.out);
     let mut director = plan::Director::new(config.plan.clone());
     pump.tell(|events| director.begin(events));
     let end_at = Instant::now() + config.duration.unwrap_or(FOREVER);

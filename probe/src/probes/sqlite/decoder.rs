@@ -14,7 +14,11 @@ use probe_common::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{caller::Callers, held, texts::Texts};
+use super::{
+    caller::{Callers, without_time},
+    held,
+    texts::Texts,
+};
 use crate::{
     event::{Event, FileId, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep},
     probes::{
@@ -182,7 +186,8 @@ impl Decoder {
     fn sleep(&mut self, raw: &SleepRaw, out: &mut Vec<Event>) {
         let pid = raw.header.pid;
         // Of a process that is gone nothing speaks against the sleep being what it looks like.
-        if self.callers.is_sqlite(pid, &raw.stack, raw.header.ts_ns) == Some(false) {
+        let stack = without_time(raw.stack, raw.requested_ns);
+        if self.callers.is_sqlite(pid, &stack, raw.header.ts_ns) == Some(false) {
             return;
         }
         out.push(Event::Sqlite(Sqlite::Sleep(SqliteSleep {
