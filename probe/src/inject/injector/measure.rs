@@ -275,8 +275,10 @@ fn rate(
     let one = Duration::from_secs_f64(frame as f64 / asked as f64);
     let every = one * 100 / OVERLOAD_PERCENT;
     let burst = u64::from(super::plan::shape(link).burst);
-    // What goes at once after a pause says nothing about the rate.
-    let skip = usize::try_from(burst / frame as u64 + 2).unwrap_or(usize::MAX);
+    // What goes at once after a pause says nothing about the rate: the burst, and what the rate itself lets through until
+    // the excess over it has used the burst up.
+    let unheld = burst.saturating_mul(OVERLOAD_PERCENT.into()) / u64::from(OVERLOAD_PERCENT - 100);
+    let skip = usize::try_from(unheld / frame as u64 + 2).unwrap_or(usize::MAX);
     let wanted = u32::try_from(FILL.as_nanos() / every.as_nanos().max(1)).unwrap_or(u32::MAX);
     let count =
         u16::try_from(wanted.max(40).saturating_add(u32::try_from(skip).unwrap_or(0))).unwrap_or(u16::MAX);
