@@ -214,12 +214,13 @@ fn end_of(vector: u64, count: u64, tail: u64) -> (u64, u64) {
 #[inline(always)]
 fn copy(raw: &mut DataRaw, offset: usize, from: u64, len: usize) -> usize {
     // The masks tell the verifier what the callers know. A comparison would do on newer kernels; 5.10 forgets it when
-    // the length goes through a 32-bit argument.
-    let offset = offset & (2 * RECV_CAPTURE - 1);
+    // the length goes through a 32-bit argument, and what it knew of either when it goes over the stack: so both are
+    // masked last.
     let len = opaque(len.min(RECV_CAPTURE)) & (2 * RECV_CAPTURE - 1);
     if len == 0 {
         return 0;
     }
+    let offset = opaque(offset) & (2 * RECV_CAPTURE - 1);
     // SAFETY: offset + len is at most 4 * RECV_CAPTURE - 2, within the record; the helper checks the source.
     let failed =
         unsafe { probe_read_user(raw.bytes.as_mut_ptr().add(offset).cast(), len as u32, from as *const _) };
