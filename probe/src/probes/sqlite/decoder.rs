@@ -55,6 +55,7 @@ pub struct Decoder {
 #[derive(Debug)]
 struct Found {
     file: FileId,
+    /// Before they were read.
     at_ns: u64,
     /// It must be read to its end once more after the one in which the file was found.
     n_drains: u32,
@@ -174,11 +175,13 @@ impl Decoder {
         };
         let ts_ns = raw.header.ts_ns;
         out.push(Event::Sqlite(Sqlite::File(SqliteFile { ts_ns, file, role, database, inode })));
+        // Taken first: what is given back while we read happens after this moment, and is not taken for still held.
+        let at_ns = monotonic_ns();
         // What cannot be read holds nothing.
         let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
         let locks = held::on(raw.file, &locks);
         if !locks.is_empty() {
-            self.found.push(Found { file, at_ns: monotonic_ns(), n_drains: 0, locks });
+            self.found.push(Found { file, at_ns, n_drains: 0, locks });
         }
         Some(file)
     }
