@@ -84,6 +84,8 @@ impl Analysis {
             loss_ratio: 0.0,
             undecoded_ratio: 0.0,
             is_finished: true,
+            drift: None,
+            too_short: None,
             doubt: None,
         };
         let judged = judge(&self.profile, &part.numbers, &part.name, &confidence);

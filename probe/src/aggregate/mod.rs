@@ -4,6 +4,7 @@
 
 mod abort;
 mod database;
+mod drift;
 mod durations;
 mod endpoint;
 mod evidence;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 
 pub use abort::AbortWatch;
 pub use database::{DatabaseStats, Databases, HoldStats, WaitStats};
+pub use drift::Drift;
 pub use durations::{Durations, Resolution};
 pub use endpoint::{MAX_FOLDED, OTHER};
 pub use evidence::{Evidence, Subject};
@@ -184,6 +186,8 @@ impl Aggregate {
             .into_iter()
             .flatten()
             .enumerate()
+            // What has a name only, as the route of WebSockets can, has no numbers over time.
+            .filter(|(_, series)| series.windows().next().is_some())
             .map(|(index, series)| (Some(self.table.name(index)), series))
             .collect();
         each.sort_unstable_by_key(|(name, _)| *name);
@@ -192,8 +196,9 @@ impl Aggregate {
 
     /// Each endpoint with its name, by name.
     pub fn endpoints(&self) -> Vec<(&str, &EndpointStats)> {
-        let mut endpoints: Vec<_> =
-            self.endpoints.iter().enumerate().map(|(index, stats)| (self.table.name(index), stats)).collect();
+        // What has a name only, as the route of WebSockets can, is none.
+        let seen = self.endpoints.iter().enumerate().filter(|(_, stats)| !stats.is_empty());
+        let mut endpoints: Vec<_> = seen.map(|(index, stats)| (self.table.name(index), stats)).collect();
         endpoints.sort_unstable_by_key(|(name, _)| *name);
         endpoints
     }

@@ -1,6 +1,8 @@
 //! The numbers of the requests that the tree made: by whom it asked, and for what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use super::endpoint::EndpointTable;
 use super::evidence::{Evidence, Subject};
@@ -17,6 +19,14 @@ pub struct Outgoing {
     /// Those of a host together, by `host:port`.
     hosts: BTreeMap<String, Calls>,
     max_hosts: usize,
+}
+
+/// What [`Outgoing`] holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct SavedOutgoing {
+    endpoints: BTreeMap<String, EndpointStats>,
+    hosts: BTreeMap<String, EndpointStats>,
+    folded: BTreeSet<u64>,
 }
 
 /// The numbers of some of them, for objectives.
@@ -66,6 +76,30 @@ impl Outgoing {
             self.hosts.insert(host.to_owned(), Calls::default());
         }
         self.hosts.get_mut(host).map(|calls| &mut calls.0)
+    }
+
+    /// Its numbers.
+    pub(super) fn save(&self) -> SavedOutgoing {
+        let own = |(name, stats): (&str, &EndpointStats)| (name.to_owned(), stats.clone());
+        SavedOutgoing {
+            endpoints: self.endpoints().into_iter().map(own).collect(),
+            hosts: self.hosts.iter().map(|(host, Calls(stats))| (host.clone(), stats.clone())).collect(),
+            folded: self.table.folded().collect(),
+        }
+    }
+
+    /// Adds the numbers of another run.
+    pub(super) fn add_saved(&mut self, saved: &SavedOutgoing) {
+        for (name, stats) in &saved.endpoints {
+            let index = self.table.index_of_name(name);
+            self.endpoint_at(index).merge(stats);
+        }
+        for (host, stats) in &saved.hosts {
+            if let Some(own) = self.host(host) {
+                own.merge(stats);
+            }
+        }
+        self.table.fold(&saved.folded);
     }
 
     /// Each endpoint with its name, by name.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aggregate, EndpointStats, ListenerStats, ResourceStats, Series};
+use super::outgoing::SavedOutgoing;
+use super::stage::SavedStages;
+use super::{Aggregate, EndpointStats, ListenerStats, ResourceStats, Series, WebSocketStats};
 
 /// What an [`Aggregate`] holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -14,6 +16,13 @@ pub struct Saved {
     listeners: BTreeMap<u16, ListenerStats>,
     #[serde(default)]
     unix_listeners: BTreeMap<String, ListenerStats>,
+    #[serde(default)]
+    outgoing: SavedOutgoing,
+    /// By endpoint of the handshake.
+    #[serde(default)]
+    websockets: BTreeMap<String, WebSocketStats>,
+    #[serde(default)]
+    stages: SavedStages,
     #[serde(default)]
     resources: ResourceStats,
     /// Hashes of the names that were counted together.
@@ -35,6 +44,13 @@ impl Aggregate {
             overall: self.overall.clone(),
             listeners: self.listeners.clone(),
             unix_listeners: self.unix_listeners.clone(),
+            outgoing: self.outgoing.save(),
+            websockets: self
+                .websockets
+                .iter()
+                .map(|(index, stats)| (self.table.name(*index).to_owned(), stats.clone()))
+                .collect(),
+            stages: self.stages.save(),
             resources: self.resources.clone(),
             folded: self.table.folded().collect(),
             series: self.series().map(series).collect(),
@@ -54,6 +70,12 @@ impl Aggregate {
         for (path, stats) in &saved.unix_listeners {
             self.unix_listeners.entry(path.clone()).or_default().merge(stats);
         }
+        self.outgoing.add_saved(&saved.outgoing);
+        for (name, stats) in &saved.websockets {
+            let index = self.table.index_of_name(name);
+            self.websockets.entry(index).or_default().merge(stats);
+        }
+        self.stages.add_saved(&saved.stages, shift_ns);
         self.resources.merge(&saved.resources, shift_ns);
         self.table.fold(&saved.folded);
         for (name, series) in &saved.series {

@@ -1,18 +1,23 @@
 //! The numbers of stages, of checkpoint files, and of the pipeline as a whole.
 
+mod saved;
+
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::durations::{Durations, Resolution};
 use super::evidence::{Evidence, Subject};
 use crate::correlate::stage::{CheckpointWrite, DocEnd, StageRun};
 use crate::event::Placed;
 use crate::profile::{Metric, Profile};
+pub(super) use saved::SavedStages;
 
 /// Documents that are named as stuck.
 const MAX_STUCK: usize = 10;
 
 /// The numbers of one stage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StageStats {
     /// Times that it ended.
     pub runs: u64,
@@ -45,7 +50,7 @@ impl Default for StageStats {
 }
 
 /// The numbers of the files of one rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckpointStats {
     /// Put in place.
     pub files: u64,
@@ -78,6 +83,7 @@ pub struct CheckpointStats {
     first_ns: Option<u64>,
     last_ns: u64,
     /// Of the last opening that was counted: its numbers replace those told before.
+    #[serde(skip)]
     told: BTreeMap<u64, (u64, u64, u64)>,
 }
 
@@ -170,7 +176,7 @@ impl CheckpointStats {
 }
 
 /// The numbers of all documents together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PipelineStats {
     /// Documents of which anything was seen.
     pub documents: u64,

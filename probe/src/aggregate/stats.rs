@@ -81,6 +81,11 @@ impl EndpointStats {
         }
     }
 
+    /// Nothing was counted.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.requests + self.aborted + self.in_flight + self.delivery.count() == 0
+    }
+
     /// Adds the numbers of the same endpoint from elsewhere.
     pub fn merge(&mut self, other: &Self) {
         let counts = [

@@ -1,11 +1,13 @@
 //! The numbers of the WebSockets of one route.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Durations, Evidence, Resolution, Subject};
 use crate::correlate::Seen;
 use crate::profile::Metric;
 
 /// The numbers of the WebSockets of one route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WebSocketStats {
     /// Opened.
     pub connections: u64,
@@ -47,6 +49,25 @@ impl Default for WebSocketStats {
 }
 
 impl WebSocketStats {
+    /// Adds the numbers of the same route from elsewhere.
+    pub(super) fn merge(&mut self, other: &Self) {
+        let counts = [
+            (&mut self.connections, other.connections),
+            (&mut self.reconnects, other.reconnects),
+            (&mut self.messages_in, other.messages_in),
+            (&mut self.messages_out, other.messages_out),
+            (&mut self.bytes_in, other.bytes_in),
+            (&mut self.bytes_out, other.bytes_out),
+            (&mut self.lost, other.lost),
+        ];
+        for (own, other) in counts {
+            *own = own.saturating_add(other);
+        }
+        self.delivery.merge(&other.delivery);
+        self.ping_rtt.merge(&other.ping_rtt);
+        self.reply.merge(&other.reply);
+    }
+
     pub(super) fn add(&mut self, seen: &Seen) {
         match seen {
             Seen::Opened => {

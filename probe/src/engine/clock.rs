@@ -1,10 +1,18 @@
-//! The two clocks of a run.
+//! The clocks of a run.
 
 use nix::time::{ClockId, clock_gettime};
 
 /// `CLOCK_MONOTONIC` in nanoseconds: the clock of `bpf_ktime_get_ns`.
 pub(super) fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
+/// The wall clock and the clock that counts while the machine is suspended, both as the difference to
+/// `CLOCK_MONOTONIC`, seconds.
+pub(super) fn offsets_s() -> (f64, f64) {
+    let monotonic = monotonic_ns() as f64;
+    let off = |clock| (nanoseconds(clock) as f64 - monotonic) / 1e9;
+    (off(ClockId::CLOCK_REALTIME), off(ClockId::CLOCK_BOOTTIME))
 }
 
 /// CPU time of this process in nanoseconds.

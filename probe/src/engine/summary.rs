@@ -6,7 +6,7 @@ use anyhow::Result;
 use probe_common::rooms::Rooms;
 
 use super::{
-    disks,
+    clock, disks,
     health::Cost,
     load::{Kernel, Lower},
     pump::Pump,
@@ -30,6 +30,8 @@ pub(super) struct Begun {
     pub(super) header: record::Header,
     attach_ns: u64,
     disks: disks::Disks,
+    /// See [`clock::offsets_s`].
+    clocks_s: (f64, f64),
     blind_spots: Vec<BlindSpot>,
     rooms: Rooms,
 }
@@ -54,6 +56,7 @@ impl Begun {
             attach_ns,
             disks: disks::Disks::now(),
             rooms,
+            clocks_s: clock::offsets_s(),
             blind_spots: of_rooms(rooms).chain(of_target(&facts)).collect(),
         }
     }
@@ -127,7 +130,11 @@ impl Begun {
         blind_spots.extend(gpu.iter().flat_map(|gpu| gpu.blind_spots.clone()));
         blind_spots.extend(kernel.quic().into_iter().map(of_quic));
         let header = self.header;
+        let (wall_s, boot_s) = clock::offsets_s();
+        let suspended_s = boot_s - self.clocks_s.1;
         Ok(Summary {
+            clock_step_s: wall_s - self.clocks_s.0 - suspended_s,
+            suspended_s,
             start_ns: header.start_ns,
             end_ns,
             run_id: header.run_id,

@@ -58,6 +58,12 @@ pub struct Summary {
     /// Statistics of the calls on files.
     #[serde(default)]
     pub files: Vec<FileStats>,
+    /// How far the wall clock went otherwise than the run, seconds.
+    #[serde(default)]
+    pub clock_step_s: f64,
+    /// For how long the machine was suspended, seconds.
+    #[serde(default)]
+    pub suspended_s: f64,
     /// What the block devices did on which the tree wrote files.
     #[serde(default)]
     pub disks: Vec<DiskStats>,

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::Numbers;
 use crate::aggregate::Phases;
-use crate::event::{Abort, BlindSpot, Course, EndedBy, Summary, SyscallStats};
+use crate::event::{Abort, BlindSpot, Course, EndedBy, FileStats, Summary, SyscallStats};
 use crate::profile::Profile;
 
 /// Puts runs together, or says why not.
@@ -92,13 +92,13 @@ fn sum(runs: Vec<Summary>, start_ns: u64, end_ns: u64) -> Summary {
         merged.blind_spots.extend(new);
         merged.listeners.extend(run.listeners);
         run.syscalls.into_iter().for_each(|calls| add_calls(&mut merged.syscalls, calls));
+        run.files.into_iter().for_each(|calls| add_file_calls(&mut merged.files, calls));
     }
     let mut merged = merged.unwrap_or_default();
     merged.blind_spots.push(BlindSpot {
-        what: "everything but requests to the target, listeners and socket calls, in the merged report"
-            .to_owned(),
-        why: "runs keep the histograms of these only".to_owned(),
-        remedy: "see the reports of the runs for stages, files and the rest".to_owned(),
+        what: "GPUs, SQLite databases, disks and network conditions, in the merged report".to_owned(),
+        why: "runs do not keep what it takes to put them together".to_owned(),
+        remedy: "see the reports of the runs".to_owned(),
     });
     Summary {
         start_ns,
@@ -116,10 +116,23 @@ fn sum(runs: Vec<Summary>, start_ns: u64, end_ns: u64) -> Summary {
         agent_rss_bytes,
         attach_s,
         undecoded_connections,
-        files: Vec::new(),
         disks: Vec::new(),
         ..merged
     }
+}
+
+/// Adds calls of one kind on files of one class.
+fn add_file_calls(all: &mut Vec<FileStats>, calls: FileStats) {
+    let Some(own) = all.iter_mut().find(|own| (&own.class, &own.op) == (&calls.class, &calls.op)) else {
+        all.push(calls);
+        return;
+    };
+    for (own, other) in
+        [(&mut own.calls, calls.calls), (&mut own.errors, calls.errors), (&mut own.bytes, calls.bytes)]
+    {
+        *own = own.saturating_add(other);
+    }
+    own.took.join(&calls.took);
 }
 
 /// Adds calls of one kind.

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::correlate::{Exchange, Finding, Timing};
+use crate::correlate::stage::{DocEnd, StageRun};
+use crate::correlate::{Exchange, Finding, Seen, Timing};
 use crate::event::{self, Course, Ending};
 
 const S: u64 = 1_000_000_000;
@@ -36,8 +37,62 @@ fn finding() -> impl Strategy<Value = Finding> {
         path: "/a".to_owned(),
         delivery_ns,
     });
+    let called = any::<Option<u64>>().prop_map(|latency_ns| {
+        Finding::Exchange(Exchange {
+            method: "POST".to_owned(),
+            path: "/model".to_owned(),
+            pid: 1,
+            outgoing: Some("gpu:8000".to_owned()),
+            status: 200,
+            ending: Ending::Complete,
+            end_ns: S,
+            timing: latency_ns.map(|ns| Timing { app_ns: ns, ..Timing::default() }),
+            bytes_in: 1,
+            bytes_out: 2,
+        })
+    });
+    let seen = prop_oneof![
+        Just(Seen::Opened),
+        any::<u64>().prop_map(Seen::Delivered),
+        any::<u64>().prop_map(Seen::Pong),
+        (any::<bool>(), any::<Option<u64>>()).prop_map(|(inbound, reply_ns)| Seen::Message {
+            inbound,
+            bytes: 9,
+            reply_ns
+        }),
+    ];
+    let stage = any::<(bool, Option<u64>, u64)>().prop_map(|(is_again, transition_ns, end_ns)| {
+        Finding::Stage(Box::new(StageRun {
+            stage: "ocr".to_owned(),
+            index: Some(1),
+            doc: "d".to_owned(),
+            pid: 1,
+            tid: 0,
+            began: None,
+            end_ns,
+            transition_ns,
+            io_ns: None,
+            is_again,
+            file: 0,
+        }))
+    });
+    let document = ("[a-z]", any::<(bool, Option<u64>)>(), 0..30 * S).prop_map(
+        |(doc, (is_complete, took_ns), since_ns)| {
+            let (is_begun, is_resumed) = (took_ns.is_some(), false);
+            Finding::Document(DocEnd {
+                doc,
+                is_complete,
+                is_begun,
+                is_resumed,
+                last: None,
+                since_ns,
+                took_ns,
+            })
+        },
+    );
+    let websocket = seen.prop_map(|seen| Finding::WebSocket("/ws".into(), seen));
     let abandoned = (0u16..3).prop_map(|port| Finding::Abandoned { port });
-    prop_oneof![8 => exchange, 1 => accept, 1 => delivery, 1 => abandoned]
+    prop_oneof![8 => exchange, 1 => accept, 1 => delivery, 1 => abandoned, 2 => called, 2 => websocket, 1 => stage, 1 => document]
 }
 
 fn profile() -> Arc<Profile> {
@@ -80,6 +135,10 @@ proptest! {
         for (finding, ts_ns, is_a) in &findings {
             whole.add(finding, *ts_ns);
             if *is_a { &mut a } else { &mut b }.add(finding, *ts_ns);
+        }
+        let end = Finding::Stages { order: vec![("ocr".to_owned(), Some(1))], near: Vec::new(), dropped: 0 };
+        for phases in [&mut whole, &mut a, &mut b] {
+            phases.add(&end, 30);
         }
         let at = "2026-01-02T03:04:05Z";
         let numbers = |host: &str, phases: &Phases| Numbers::of(&summary(host, at, host), &profile, phases, &Course::default());

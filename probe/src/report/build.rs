@@ -43,16 +43,18 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
         loss_ratio,
         undecoded_ratio,
         is_finished,
-        doubt: doubt_of_condition(span)
-            .or_else(|| span.phase.load.as_ref().and_then(|load| doubt_of_load(load, profile))),
+        drift: course::drift(summary, phases, span, 0.0),
+        too_short: course::too_short(phases, span),
+        doubt: doubt_of(summary, span, profile),
     };
     let mut objectives: Vec<Judgement> = spans
         .iter()
         .filter(|span| span.phase.judged)
         .flat_map(|span| judge(profile, span.numbers, &span.phase.name, &confidence(span)))
         .collect();
-    objectives.extend(course::unplayed(profile, &spans, is_finished));
-    objectives.extend(course.abort.as_ref().map(|abort| course::aborted(abort, summary.start_ns)));
+    objectives.extend(course::verdicts(course, summary, profile, &spans));
+    let mut remarks = course::warnings(summary, phases, &spans);
+    remarks.extend(stage::doubts(profile, whole.stages()));
     let mut report = Report {
         schema: SCHEMA.to_owned(),
         run: Run {
@@ -127,8 +129,14 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
         warnings: Vec::new(),
     };
     report.warnings = warnings::find(&report, whole.n_folded_endpoints(), whole.outgoing().n_folded());
-    report.warnings.extend(stage::doubts(profile, whole.stages()));
+    report.warnings.extend(remarks);
     report
+}
+
+/// Why nothing that was measured in a phase says anything.
+fn doubt_of(summary: &Summary, span: &Span<'_>, profile: &Profile) -> Option<String> {
+    let of_load = || span.phase.load.as_ref().and_then(|load| doubt_of_load(load, profile));
+    course::suspended(summary).or_else(|| doubt_of_condition(span)).or_else(of_load)
 }
 
 /// All endpoints together in each phase; nothing in a run without.

@@ -176,3 +176,62 @@ fn a_condition_that_was_not_injected_is_no_pass() {
         assert_eq!(report.verdict, expected, "{condition:?}: {:?}", report.objectives);
     }
 }
+
+/// A warm-up that had not settled is told; a judged phase with a trend, one that is too short, and a machine that slept have
+/// verdicts that say so.
+#[test]
+fn the_course_of_a_run_is_doubted() {
+    const S: u64 = 1_000_000_000;
+    let rate = "[[objective]]\nid = 'rate'\nmetric = 'rate'\ntarget = '1/s'\nlimit = '1/s'\n";
+    let profile = Profile::parse("F", &format!("{}{rate}", profile().text)).unwrap();
+    let mut phases = Phases::new(Arc::new(profile.clone()));
+    let begin = |phases: &mut Phases, at_s: u64, name: &str, judged| {
+        phases.begin(&crate::event::Phase {
+            ts_ns: at_s * S,
+            name: name.to_owned(),
+            judged,
+            condition: None,
+            is_between: false,
+        });
+    };
+    let add = |phases: &mut Phases, at_s: u64, ms: u64| {
+        for n in 0..20 {
+            let exchange = Exchange {
+                outgoing: None,
+                method: "GET".to_owned(),
+                path: "/a".to_owned(),
+                pid: 7,
+                status: 200,
+                ending: Ending::Complete,
+                end_ns: at_s * S + n,
+                timing: Some(Timing { app_ns: ms * 1_000_000, ..Timing::default() }),
+                bytes_in: 0,
+                bytes_out: 0,
+            };
+            phases.add(&Finding::Exchange(exchange), at_s * S + n);
+        }
+    };
+    begin(&mut phases, 10, "warm-up", false);
+    (10..40).for_each(|at| add(&mut phases, at, 200 - 4 * at));
+    begin(&mut phases, 40, "settled", true);
+    (40..60).for_each(|at| add(&mut phases, at, 10 + at % 2));
+    begin(&mut phases, 60, "leak", true);
+    (60..80).for_each(|at| add(&mut phases, at, at - 50));
+    begin(&mut phases, 80, "blink", true);
+    let awake = Summary { start_ns: 10 * S, end_ns: 80 * S + S / 2, clock_step_s: -30.0, ..summary() };
+    let report = build(&awake, &profile, &phases, &Course::default());
+    let reason = |report: &Report, id: &str, phase: &str| {
+        let found = report.objectives.iter().find(|judged| judged.id == id && judged.phase == phase);
+        found.and_then(|judged| judged.reason.clone()).unwrap_or_default()
+    };
+    assert_eq!(reason(&report, "p95", "settled"), "");
+    assert!(reason(&report, "p95", "leak").starts_with("still drifting: the median latency went from 1"));
+    assert_eq!(reason(&report, "rate", "leak"), "");
+    assert!(reason(&report, "rate", "blink").starts_with("the phase lasted 0.50 s"));
+    let warned = |words: &str| report.warnings.iter().any(|warning| warning.contains(words));
+    assert!(warned("`warm-up` had not settled: still drifting"), "{:?}", report.warnings);
+    assert!(warned("The wall clock was set by -30.0 s"), "{:?}", report.warnings);
+    let asleep = Summary { suspended_s: 5.0, ..awake };
+    let report = build(&asleep, &profile, &phases, &Course::default());
+    assert_eq!(reason(&report, "p95", "settled"), "the machine was suspended for 5.0 s during the run");
+}

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::binomial::{order_statistic_ranks, samples_for_quantile, samples_for_share, share_interval};
 use super::verdict::Verdict;
 use crate::aggregate::{Aggregate, Durations, Evidence, Subject};
-use crate::profile::{Objective, Percentile, Profile, Shape, Stat, Unit, nearest};
+use crate::profile::{Kind, Objective, Percentile, Profile, Shape, Stat, Unit, nearest};
 
 /// Past this share of lost events or untimed requests nothing is certain.
 const MAX_UNSEEN: f64 = 0.001;
@@ -27,6 +27,10 @@ pub struct Confidence {
     pub undecoded_ratio: f64,
     /// The run was seen to its end.
     pub is_finished: bool,
+    /// Why the durations of requests say nothing: they had a trend.
+    pub drift: Option<String>,
+    /// Why rates say nothing: the phase was too short for one.
+    pub too_short: Option<String>,
     /// Why nothing that was measured in the phase says anything: its load or its network was not as planned.
     pub doubt: Option<String>,
 }
@@ -200,10 +204,17 @@ fn doubt_of_run(run: &Confidence, objective: &Objective) -> Option<String> {
     let share = |ratio: f64, what: &str| {
         (ratio > MAX_UNSEEN).then(|| format!("{:.2} % of the {what}, more than 0.1 %", ratio * 100.0))
     };
-    share(run.loss_ratio, "events were lost").or_else(|| run.doubt.clone()).or_else(|| {
-        share(run.undecoded_ratio, "connections could not be decoded")
-            .filter(|_| objective.metric.kind.is_decoded())
-    })
+    share(run.loss_ratio, "events were lost")
+        .or_else(|| run.doubt.clone())
+        .or_else(|| {
+            share(run.undecoded_ratio, "connections could not be decoded")
+                .filter(|_| objective.metric.kind.is_decoded())
+        })
+        .or_else(|| match (objective.metric.kind, objective.metric.quantity.shape) {
+            (Kind::Endpoint, Shape::Durations) => run.drift.clone(),
+            (_, Shape::Rate) => run.too_short.clone(),
+            _ => None,
+        })
 }
 
 /// Where a value stands.

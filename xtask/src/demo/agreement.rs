@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -28,23 +28,26 @@ impl Row {
 }
 
 impl Agreement {
-    pub(super) fn read(counts: &Path, report: &Path) -> Result<Self> {
-        let agreement = Self::new(&super::read_json(counts)?, &super::read_json(report)?)?;
+    pub(super) fn read(counts: &[PathBuf], report: &Path) -> Result<Self> {
+        let counts = counts.iter().map(|path| super::read_json(path)).collect::<Result<Vec<_>>>()?;
+        let agreement = Self::new(&counts, &super::read_json(report)?)?;
         if agreement.rows.values().all(|row| row.sent == 0) {
             bail!(
-                "failed to load the pipeline: no request was answered\nsee locust.log in the run directory"
+                "failed to load the pipeline: no request was answered\nsee load-*.log in the run directory"
             );
         }
         Ok(agreement)
     }
 
-    fn new(counts: &Value, report: &Value) -> Result<Self> {
+    fn new(counts: &[Value], report: &Value) -> Result<Self> {
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-        for endpoint in list(counts, "endpoints")? {
-            let name = format!("{} {}", text(endpoint, "method")?, text(endpoint, "name")?);
-            let row = rows.entry(name).or_default();
-            row.sent += number(endpoint, "requests")?;
-            row.uncertain += number(endpoint, "no_response")? + number(endpoint, "interrupted")?;
+        for counts in counts {
+            for endpoint in list(counts, "endpoints")? {
+                let name = format!("{} {}", text(endpoint, "method")?, text(endpoint, "name")?);
+                let row = rows.entry(name).or_default();
+                row.sent += number(endpoint, "requests")?;
+                row.uncertain += number(endpoint, "no_response")? + number(endpoint, "interrupted")?;
+            }
         }
         // The report has one entry per endpoint and phase.
         for endpoint in list(report, "endpoints")? {
@@ -100,7 +103,7 @@ mod tests {
         let counts = json!({"endpoints": [{"method": "GET", "name": "/a/{id}", "requests": sent, "no_response": 0,
             "interrupted": interrupted}]});
         let seen = seen.iter().map(|n| json!({"endpoint": "GET /a/{id}", "requests": n})).collect::<Vec<_>>();
-        Agreement::new(&counts, &json!({"endpoints": seen})).unwrap()
+        Agreement::new(&[counts], &json!({"endpoints": seen})).unwrap()
     }
 
     #[test]
@@ -117,14 +120,14 @@ mod tests {
     #[test]
     fn an_endpoint_that_only_the_probe_names_differs() {
         let report = json!({"endpoints": [{"endpoint": "GET /b", "requests": 1}]});
-        let agreement = Agreement::new(&json!({"endpoints": []}), &report).unwrap();
+        let agreement = Agreement::new(&[json!({"endpoints": []})], &report).unwrap();
         assert!(!agreement.is_exact());
         assert!(agreement.to_string().contains("DIFFERS"), "{agreement}");
     }
 
     #[test]
     fn a_report_without_counts_is_an_error() {
-        let error = Agreement::new(&json!({"endpoints": []}), &json!({"endpoints": [{"endpoint": "GET /"}]}));
+        let error = Agreement::new(&[], &json!({"endpoints": [{"endpoint": "GET /"}]}));
         assert!(error.is_err_and(|error| error.to_string().contains("`requests`")));
     }
 }

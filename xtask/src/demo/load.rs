@@ -1,90 +1,107 @@
-//! The load: Locust without its web page, until its time is over.
+//! The load: Locust without its web page, once in each phase of a run that `probe run` plays.
 
-use std::fs::File;
+use std::fmt::Write as _;
+use std::fs;
 use std::path::PathBuf;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use nix::sys::signal::Signal;
+use anyhow::{Context, Result};
+use serde_json::Value;
 
 use super::Options;
-use super::pipeline::Pipeline;
-use super::probe::Probe;
 use super::scratch::Scratch;
-use super::service::{Service, bound_to_us};
-use crate::say::say;
+use crate::paths;
 use crate::setup::Ready;
-use crate::{exec, stop};
 
+/// What is judged, and by which routes and stages.
+const OBJECTIVES: &str = "profiles/docpipeline.toml";
 /// Users that are in the middle of a request when the time is over may finish it.
 const STOP_SECONDS: u32 = 20;
 /// What Locust may need beside the load itself: imports, start, end.
-const SPARE: Duration = Duration::from_mins(1);
-/// Locust's exit code when some responses failed their checks.
-const SOME_FAILED: i32 = 1;
+pub(super) const SPARE_SECONDS: u32 = 60;
 
-/// Runs the load to its end, or to the user's Ctrl-C, and gives the file with its counts.
-pub(super) fn run(
-    ready: &Ready,
-    scratch: &Scratch,
-    options: &Options,
-    pipeline: &Pipeline,
-    probe: &mut Probe,
-) -> Result<PathBuf> {
-    let counts = scratch.file("locust-counts.json");
-    let log_path = scratch.file("locust.log");
-    let log =
-        File::create(&log_path).with_context(|| format!("failed to create `{}`", log_path.display()))?;
-    let err = log.try_clone().context("failed to share a log")?;
-    let mut command = bound_to_us(exec::command("env"), &ready.python);
-    command
-        .args(["-m", "locust", "-f", "tests/load/locustfile.py", "--headless", "--only-summary"])
-        .args(["--host", &pipeline.url(), "--users", &options.users.to_string()])
-        .args([
-            "--spawn-rate",
-            &options.spawn_rate.to_string(),
-            "--run-time",
-            &format!("{}s", options.seconds),
-        ])
-        .args(["--stop-timeout", &STOP_SECONDS.to_string()])
+/// A phase: its name, whether it is judged, its part of the time, its users as a multiple of those asked for.
+pub(super) struct Phase {
+    name: &'static str,
+    is_judged: bool,
+    quarters: u32,
+    halves: u32,
+}
+
+/// The story: what comes before, what should be, and what becomes of it with three times the users.
+pub(super) const PHASES: [Phase; 3] = [
+    Phase { name: "warm-up", is_judged: false, quarters: 1, halves: 1 },
+    Phase { name: "steady", is_judged: true, quarters: 4, halves: 2 },
+    Phase { name: "degraded", is_judged: true, quarters: 2, halves: 6 },
+];
+
+/// How long all phases may take at most, seconds.
+pub(super) fn longest_s(options: &Options) -> u32 {
+    PHASES.iter().map(|phase| phase.seconds(options) + STOP_SECONDS + SPARE_SECONDS).sum()
+}
+
+impl Phase {
+    fn seconds(&self, options: &Options) -> u32 {
+        (options.seconds * self.quarters / 4).max(2)
+    }
+
+    fn users(&self, options: &Options) -> u32 {
+        (options.users * self.halves / 2).max(1)
+    }
+
+    /// Where its load writes what it counted.
+    pub(super) fn counts(&self, scratch: &Scratch) -> PathBuf {
+        scratch.file(&format!("locust-counts-{}.json", self.name))
+    }
+}
+
+/// The profile of the run: the pipeline's own, with the phases and their load.
+pub(super) fn profile(ready: &Ready, scratch: &Scratch, options: &Options) -> Result<PathBuf> {
+    let objectives = paths::root().join(OBJECTIVES);
+    let objectives = fs::read_to_string(&objectives)
+        .with_context(|| format!("failed to read `{}`", objectives.display()))?;
+    let path = scratch.file("demo.toml");
+    fs::write(&path, format!("{objectives}\n{}", plan(ready, scratch, options)))
+        .with_context(|| format!("failed to write `{}`", path.display()))?;
+    Ok(path)
+}
+
+fn plan(ready: &Ready, scratch: &Scratch, options: &Options) -> String {
+    let set = |name: &str, value: &std::path::Path| format!("{name}={}", value.display());
+    let stop = STOP_SECONDS.to_string();
+    let script = paths::root().join("tests/load/locustfile.py");
+    let words = [
+        "env".to_owned(),
         // Brisker than people are, so that the few seconds hold enough requests to judge percentiles by.
-        .envs([
-            ("LOAD_THINK_MIN", "0.1"),
-            ("LOAD_THINK_MAX", "0.8"),
-            ("LOAD_UPLOAD_MIN", "0.5"),
-            ("LOAD_UPLOAD_MAX", "1.5"),
-        ])
-        .env("DOC_CORPUS", &ready.corpus)
-        .env("LOCUST_COUNTS", &counts)
-        .env("TMPDIR", scratch.path())
-        .stdout(log)
-        .stderr(err);
-    let mut locust = Service::start("locust", &mut command, Signal::SIGINT)?;
-    let limit = Duration::from_secs((options.seconds + STOP_SECONDS).into()) + SPARE;
-    let began = Instant::now();
-    let status = loop {
-        if let Some(status) = locust.ended()? {
-            break status;
-        }
-        if stop::requested() {
-            say!("demo: stopping early");
-            break locust.end(SPARE)?;
-        }
-        if probe.has_ended()? {
-            bail!("failed to watch the load to its end: probe ended before it");
-        }
-        if began.elapsed() > limit {
-            bail!("failed to finish the load within {} s\n{}", limit.as_secs(), exec::tail(&log_path, 20));
-        }
-        sleep(exec::POLL);
-    };
-    if !counts.exists() {
-        stop::check()?;
-        bail!("failed to run the load: locust ended with {status}\n{}", exec::tail(&log_path, 20));
+        "LOAD_THINK_MIN=0.1".to_owned(),
+        "LOAD_THINK_MAX=0.8".to_owned(),
+        "LOAD_UPLOAD_MIN=0.5".to_owned(),
+        "LOAD_UPLOAD_MAX=1.5".to_owned(),
+        set("DOC_CORPUS", &ready.corpus),
+        set("LOCUST_COUNTS", &scratch.file("locust-counts-{phase}.json")),
+        set("TMPDIR", scratch.path()),
+        ready.python.display().to_string(),
+    ];
+    let locust = ["-m", "locust", "-f"].map(str::to_owned).into_iter().chain([script.display().to_string()]);
+    let more = ["--headless", "--only-summary", "--host", "{host}", "--users", "{users}", "--spawn-rate"];
+    let more = more.into_iter().chain(["{spawn_rate}", "--run-time", "{duration}", "--stop-timeout", &stop]);
+    // A JSON list of strings is a TOML one as well.
+    let command: Value = words.into_iter().chain(locust).chain(more.map(str::to_owned)).collect();
+    let mut plan = format!(
+        "[load]\ncommand = {command}\n# Locust's 1: some responses failed the load's own checks.\n\
+         ok_exit_codes = [0, 1]\ngrace = \"{}s\"\n",
+        STOP_SECONDS + SPARE_SECONDS
+    );
+    for phase in &PHASES {
+        let rate = options.spawn_rate * phase.halves.max(2) / 2;
+        // Writing into a string does not fail.
+        let _ = write!(
+            plan,
+            "\n[[phase]]\nname = \"{}\"\nduration = \"{}s\"\njudged = {}\nvars = {{ users = {}, spawn_rate = {rate} }}\n",
+            phase.name,
+            phase.seconds(options),
+            phase.is_judged,
+            phase.users(options),
+        );
     }
-    if status.code() == Some(SOME_FAILED) {
-        say!("demo: some responses failed the load's own checks:\n{}", exec::tail(&log_path, 12));
-    }
-    Ok(counts)
+    plan
 }

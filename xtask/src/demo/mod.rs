@@ -1,5 +1,6 @@
-//! `cargo xtask demo`: the whole story on the sample pipeline, once: set up, start the server, attach the probe, run
-//! the load, stop everything, show the report, and check its counts against those of the load generator.
+//! `cargo xtask demo`: the whole story on the sample pipeline, once: set up, start the server, let the probe play
+//! three phases of load (the last with three times the users), show the report, and check its counts against those of
+//! the load generator.
 
 mod agreement;
 mod load;
@@ -9,7 +10,7 @@ mod scratch;
 mod service;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,7 +20,8 @@ use crate::{exec, paths, stop};
 use scratch::Scratch;
 
 /// What `--help` says about this command's options.
-pub(crate) const OPTIONS: &str = "      --seconds N      length of the load (20)
+pub(crate) const OPTIONS: &str =
+    "      --seconds N      length of the steady load; the other phases go with it (20)
       --users N        users of the load (12)
       --spawn-rate N   users that begin per second (6)
       --loop NAME      event loop of the server, asyncio or uvloop (uvloop)
@@ -79,14 +81,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // Each is ended when it goes out of scope, in reverse order: on errors and on Ctrl-C as well.
     let pipeline = pipeline::start(&ready, &scratch, options)?;
     say!("demo: docpipeline answers on {} (pid {}, {})", pipeline.url(), pipeline.pid(), options.event_loop);
-    let mut probe = probe::attach(pipeline.pid(), &run_dir, options)?;
-    say!("demo: the load begins: {} users for {} s", options.users, options.seconds);
-    let counts = load::run(&ready, &scratch, options, &pipeline, &mut probe)?;
-    say!("demo: the load has ended, the report follows");
-    let verdict = probe.finish()?;
+    let profile = load::profile(&ready, &scratch, options)?;
+    let mut probe = probe::play(pipeline.pid(), &pipeline.url(), &run_dir, &profile)?;
+    say!("demo: the load begins: {} users for {} s in its steady phase", options.users, options.seconds);
+    let verdict = probe.finish(Duration::from_secs(load::longest_s(options).into()))?;
     pipeline.stop()?;
 
     keep(&scratch, &run_dir);
+    let counts = load::PHASES.map(|phase| phase.counts(&scratch));
     let agreement = agreement::Agreement::read(&counts, &run_dir.join("report.json"))?;
     say!("\n{agreement}");
     say!("demo: probe ended with exit code {verdict} ({})", probe::meaning(verdict));
@@ -118,8 +120,11 @@ fn keep(scratch: &Scratch, run_dir: &std::path::Path) {
         let owner = format!("{}:{}", nix::unistd::getuid(), nix::unistd::getgid());
         let _ = exec::status(exec::as_root("chown").args(["-R", &owner]).arg(run_dir));
     }
-    for file in ["locust-counts.json", "locust.log", "docpipeline.log"] {
-        let _ = std::fs::copy(scratch.file(file), run_dir.join(file));
+    let counts = load::PHASES.map(|phase| phase.counts(scratch));
+    for file in counts.into_iter().chain([scratch.file("docpipeline.log")]) {
+        if let Some(name) = file.file_name() {
+            let _ = std::fs::copy(&file, run_dir.join(name));
+        }
     }
 }
 

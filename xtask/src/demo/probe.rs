@@ -1,4 +1,4 @@
-//! `probe attach` on the running pipeline: its report and its progress pass through to the user.
+//! `probe run` on the running pipeline: its report and its progress pass through to the user.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -6,30 +6,27 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::Options;
 use super::service::{Service, bound_to_us};
-use crate::{exec, paths};
+use crate::{exec, paths, stop};
 
-const PROFILE: &str = "profiles/docpipeline.toml";
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The load ends the run; this only bounds a run that nobody ends any more.
-const SPARE_SECONDS: u32 = 120;
 
 pub(super) struct Probe {
     service: Service,
     relays: Vec<JoinHandle<()>>,
 }
 
-pub(super) fn attach(pid: u32, run_dir: &Path, options: &Options) -> Result<Probe> {
+pub(super) fn play(pid: u32, host: &str, run_dir: &Path, profile: &Path) -> Result<Probe> {
     let mut command = bound_to_us(exec::as_root("env"), &paths::built("probe")?);
     command
-        .args(["attach", "--pid", &pid.to_string(), "--profile", PROFILE])
-        .args(["--duration", &format!("{}s", options.seconds + SPARE_SECONDS), "--record", "--out"])
+        .args(["run", "--pid", &pid.to_string(), "--host", host, "--profile"])
+        .arg(profile)
+        .args(["--record", "--out"])
         .arg(run_dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -58,14 +55,18 @@ pub(super) fn attach(pid: u32, run_dir: &Path, options: &Options) -> Result<Prob
 }
 
 impl Probe {
-    /// Whether it ended by itself, which it should not while the load runs.
-    pub(super) fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.service.ended()?.is_some())
-    }
-
-    /// Asks for the report and gives the exit code of the verdict.
-    pub(super) fn finish(&mut self) -> Result<i32> {
-        let status = self.service.end(PATIENCE)?;
+    /// Waits for its end, or asks for it on Ctrl-C, and gives the exit code of the verdict.
+    pub(super) fn finish(&mut self, longest: Duration) -> Result<i32> {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.service.ended()? {
+                break status;
+            }
+            if stop::requested() || began.elapsed() > longest {
+                break self.service.end(PATIENCE)?;
+            }
+            thread::sleep(exec::POLL);
+        };
         self.drain();
         match status.code() {
             Some(code @ (0 | 3 | 4)) => Ok(code),

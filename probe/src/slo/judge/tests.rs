@@ -6,8 +6,15 @@ use crate::event::Ending;
 use crate::profile::Profile;
 
 const MS: u64 = 1_000_000;
-const SURE: Confidence =
-    Confidence { duration_s: 10.0, loss_ratio: 0.0, undecoded_ratio: 0.0, is_finished: true, doubt: None };
+const SURE: Confidence = Confidence {
+    duration_s: 10.0,
+    loss_ratio: 0.0,
+    undecoded_ratio: 0.0,
+    is_finished: true,
+    drift: None,
+    too_short: None,
+    doubt: None,
+};
 
 struct Load {
     seen: Vec<Seen>,
@@ -278,4 +285,18 @@ fn outgoing_calls_are_judged() {
     let nobody = load.judge(&format!("outgoing = 'apii:80'\n{errors}"), &SURE);
     assert_eq!(nobody[0].verdict, Verdict::Inconclusive);
     assert!(nobody[0].reason.as_ref().unwrap().contains("nearest that was seen is `api:80`"), "{nobody:?}");
+}
+
+#[test]
+fn a_phase_that_drifts_or_is_too_short_says_so() {
+    let load = Load::new().ok(400, "/a", 5);
+    let unsure = Confidence {
+        drift: Some("still drifting".to_owned()),
+        too_short: Some("too short".to_owned()),
+        ..SURE
+    };
+    let reason = |objective: &str| load.judge(objective, &unsure).remove(0).reason;
+    assert_eq!(reason(P95).as_deref(), Some("still drifting"));
+    assert_eq!(reason("metric = 'rate'\ntarget = '1/s'\nlimit = '1/s'").as_deref(), Some("too short"));
+    assert_eq!(reason(ERRORS), None, "a share has no trend that is looked for");
 }
