@@ -4,6 +4,7 @@
 //! What a refused command may leave behind is the same for all: [`bench::refused`] asserts it.
 
 mod bench;
+mod history;
 mod host;
 mod html;
 mod run;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     usage::add_to(&mut suite);
     target::add_to(&mut suite);
     host::add_to(&mut suite);
+    history::add_to(&mut suite);
     html::add_to(&mut suite);
     run::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()

@@ -19,19 +19,22 @@ const STOP_SECONDS: u32 = 20;
 /// What Locust may need beside the load itself: imports, start, end.
 pub(super) const SPARE_SECONDS: u32 = 60;
 
-/// A phase: its name, whether it is judged, its part of the time, its users as a multiple of those asked for.
+/// The line of the degraded phase. Rates work on every kernel; a delay would need sch_netem.
+const NARROW: &str = "name = \"narrow\"\nabout = \"A narrow line: 1 Mbit/s each way.\"\nrate = \"1mbit\"\n";
+
+/// A phase: its name, whether it is judged, its eighths of the time, and whether it is on a narrow line.
 pub(super) struct Phase {
     name: &'static str,
     is_judged: bool,
-    quarters: u32,
-    halves: u32,
+    eighths: u32,
+    is_narrow: bool,
 }
 
-/// The story: what comes before, what should be, and what becomes of it with three times the users.
+/// The story: what comes before, what should be, and what the same users get on a narrow line.
 pub(super) const PHASES: [Phase; 3] = [
-    Phase { name: "warm-up", is_judged: false, quarters: 1, halves: 1 },
-    Phase { name: "steady", is_judged: true, quarters: 4, halves: 2 },
-    Phase { name: "degraded", is_judged: true, quarters: 2, halves: 6 },
+    Phase { name: "warm-up", is_judged: false, eighths: 1, is_narrow: false },
+    Phase { name: "steady", is_judged: true, eighths: 4, is_narrow: false },
+    Phase { name: "degraded", is_judged: true, eighths: 3, is_narrow: true },
 ];
 
 /// How long all phases may take at most, seconds.
@@ -41,11 +44,7 @@ pub(super) fn longest_s(options: &Options) -> u32 {
 
 impl Phase {
     fn seconds(&self, options: &Options) -> u32 {
-        (options.seconds * self.quarters / 4).max(2)
-    }
-
-    fn users(&self, options: &Options) -> u32 {
-        (options.users * self.halves / 2).max(1)
+        (options.seconds * self.eighths / 8).max(2)
     }
 
     /// Where its load writes what it counted.
@@ -60,9 +59,15 @@ pub(super) fn profile(ready: &Ready, scratch: &Scratch, options: &Options) -> Re
     let objectives = fs::read_to_string(&objectives)
         .with_context(|| format!("failed to read `{}`", objectives.display()))?;
     let path = scratch.file("demo.toml");
-    fs::write(&path, format!("{objectives}\n{}", plan(ready, scratch, options)))
-        .with_context(|| format!("failed to write `{}`", path.display()))?;
+    let plan = format!("{objectives}\n{}", plan(ready, scratch, options));
+    for (path, text) in [(&path, plan.as_str()), (&narrow(scratch), NARROW)] {
+        fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))?;
+    }
     Ok(path)
+}
+
+fn narrow(scratch: &Scratch) -> PathBuf {
+    scratch.file("narrow.toml")
 }
 
 fn plan(ready: &Ready, scratch: &Scratch, options: &Options) -> String {
@@ -81,9 +86,10 @@ fn plan(ready: &Ready, scratch: &Scratch, options: &Options) -> String {
         set("TMPDIR", scratch.path()),
         ready.python.display().to_string(),
     ];
+    let (users, spawn_rate) = (options.users.to_string(), options.spawn_rate.to_string());
     let locust = ["-m", "locust", "-f"].map(str::to_owned).into_iter().chain([script.display().to_string()]);
-    let more = ["--headless", "--only-summary", "--host", "{host}", "--users", "{users}", "--spawn-rate"];
-    let more = more.into_iter().chain(["{spawn_rate}", "--run-time", "{duration}", "--stop-timeout", &stop]);
+    let more = ["--headless", "--only-summary", "--host", "{host}", "--users", &users, "--spawn-rate"];
+    let more = more.into_iter().chain([&spawn_rate, "--run-time", "{duration}", "--stop-timeout", &stop]);
     // A JSON list of strings is a TOML one as well.
     let command: Value = words.into_iter().chain(locust).chain(more.map(str::to_owned)).collect();
     let mut plan = format!(
@@ -92,16 +98,17 @@ fn plan(ready: &Ready, scratch: &Scratch, options: &Options) -> String {
         STOP_SECONDS + SPARE_SECONDS
     );
     for phase in &PHASES {
-        let rate = options.spawn_rate * phase.halves.max(2) / 2;
         // Writing into a string does not fail.
         let _ = write!(
             plan,
-            "\n[[phase]]\nname = \"{}\"\nduration = \"{}s\"\njudged = {}\nvars = {{ users = {}, spawn_rate = {rate} }}\n",
+            "\n[[phase]]\nname = \"{}\"\nduration = \"{}s\"\njudged = {}\n",
             phase.name,
             phase.seconds(options),
             phase.is_judged,
-            phase.users(options),
         );
+        if phase.is_narrow {
+            let _ = writeln!(plan, "net = {}", Value::from(narrow(scratch).display().to_string()));
+        }
     }
     plan
 }

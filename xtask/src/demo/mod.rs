@@ -1,5 +1,5 @@
 //! `cargo xtask demo`: the whole story on the sample pipeline, once: set up, start the server, let the probe play
-//! three phases of load (the last with three times the users), show the report, and check its counts against those of
+//! three phases of load (the last on a narrow line), show the report, and check its counts against those of
 //! the load generator.
 
 mod agreement;
@@ -20,8 +20,7 @@ use crate::{exec, paths, stop};
 use scratch::Scratch;
 
 /// What `--help` says about this command's options.
-pub(crate) const OPTIONS: &str =
-    "      --seconds N      length of the steady load; the other phases go with it (20)
+pub(crate) const OPTIONS: &str = "      --seconds N      length of all three phases together (20)
       --users N        users of the load (12)
       --spawn-rate N   users that begin per second (6)
       --loop NAME      event loop of the server, asyncio or uvloop (uvloop)
@@ -83,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     say!("demo: docpipeline answers on {} (pid {}, {})", pipeline.url(), pipeline.pid(), options.event_loop);
     let profile = load::profile(&ready, &scratch, options)?;
     let mut probe = probe::play(pipeline.pid(), &pipeline.url(), &run_dir, &profile)?;
-    say!("demo: the load begins: {} users for {} s in its steady phase", options.users, options.seconds);
+    say!("demo: the load begins: {} users, {} s in three phases", options.users, options.seconds);
     let verdict = probe.finish(Duration::from_secs(load::longest_s(options).into()))?;
     pipeline.stop()?;
 
