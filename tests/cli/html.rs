@@ -32,15 +32,54 @@ onload = () => {
     verdicts: shown(".verdicts li"), bars: page.querySelectorAll(".bar").length,
     small: [...page.querySelectorAll("svg text")].filter((text) => box(text).height > 0 && box(text).height < 9).length,
     scripts: page.scripts.length,
+    ids: [...page.querySelectorAll("section[id]")].filter((section) => box(section).height > 60).map((section) => section.id),
+    tints: [...page.querySelectorAll('svg rect[fill="var(--tint)"]')].filter((rect) => box(rect).width > 9).length,
+    labels: [...new Set([...page.querySelectorAll("svg text")].filter((text) => box(text).height > 0).map((text) => text.textContent.trim()))],
   });
 };
 </script>"#;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     for case in ["recorded", "failing"] {
-        suite.add(&format!("html::{case}"), move || in_a_browser(case, |_| ()));
+        suite.add(&format!("html::{case}"), move || in_a_browser(case, |_| (), |_| Ok(())));
     }
-    suite.add("html::names_of_an_attacker", || in_a_browser("recorded", hostile));
+    suite.add("html::phases_and_resources", || in_a_browser("phases", |_| (), phases));
+    suite.add("html::gpus", || in_a_browser("gpu", |_| (), gpus));
+    suite.add("html::names_of_an_attacker", || in_a_browser("recorded", hostile, |_| Ok(())));
+}
+
+/// The sections that must be there and fill their place.
+fn has(page: &Value, sections: &[&str]) -> Result<()> {
+    let ids = page["ids"].as_array().context("no sections")?;
+    let missing: Vec<&&str> = sections.iter().filter(|id| !ids.contains(&(**id).into())).collect();
+    ensure!(missing.is_empty(), "without {missing:?}: {ids:?}");
+    Ok(())
+}
+
+/// Each plot over time shows the phases by name, and the one under a condition in a colour of its own.
+fn phases(page: &Value) -> Result<()> {
+    has(page, &["time", "waterfall", "percentiles", "stages", "resources", "endpoints"])?;
+    let labels = page["labels"].to_string();
+    // On a phone there is not room for all of a name.
+    let is_wide = page["wide"].as_u64() > Some(0);
+    for label in ["\"steady\"", "\"degraded: narrow\"", "\"spike\""].into_iter().filter(|_| is_wide) {
+        ensure!(labels.contains(label), "`{label}`: {labels}");
+    }
+    for unit in [" %\"", " MiB\"", " ms\""] {
+        ensure!(labels.contains(unit), "`{unit}`: {labels}");
+    }
+    // Latency and throughput of all, four plots of resources, and those of the endpoints.
+    ensure!(page["tints"].as_u64() >= Some(8), "{}", page["tints"]);
+    Ok(())
+}
+
+fn gpus(page: &Value) -> Result<()> {
+    has(page, &["time", "gpus"])?;
+    let labels = page["labels"].to_string();
+    for label in ["100 %", "GiB", "400 W"] {
+        ensure!(labels.contains(label), "`{label}`: {labels}");
+    }
+    Ok(())
 }
 
 /// A report as nobody would wish for: names that are markup, and longer than any screen is wide.
@@ -57,7 +96,7 @@ fn hostile(report: &mut Value) {
     report["warnings"] = Value::Array(vec![name.into()]);
 }
 
-fn in_a_browser(case: &str, change: impl Fn(&mut Value)) -> Result<()> {
+fn in_a_browser(case: &str, change: impl Fn(&mut Value), check: impl Fn(&Value) -> Result<()>) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(case).join("report.json");
     let mut report: Value = serde_json::from_str(&fs::read_to_string(golden)?)?;
@@ -68,8 +107,10 @@ fn in_a_browser(case: &str, change: impl Fn(&mut Value)) -> Result<()> {
     ensure!(!answer.stdout.is_empty(), "{answer:?}");
     fs::write(folder.path().join("report.html"), &answer.stdout)?;
     let n_verdicts = report["objectives"].as_array().map_or(0, Vec::len);
+    // What stands far down is looked at in one case.
+    let height = if case == "phases" { 6500 } else { 3000 };
     for width in WIDTHS {
-        let page = measured(folder.path(), width)?;
+        let page = measured(folder.path(), width, height)?;
         let is = |name: &str, wanted: usize| page[name].as_u64() == Some(wanted as u64);
         ensure!(page["width"].as_u64() <= Some(u64::from(width)), "{width}: wider than the screen: {page}");
         ensure!(page["out"].as_array().is_some_and(Vec::is_empty), "{width}: sticks out: {page}");
@@ -78,12 +119,13 @@ fn in_a_browser(case: &str, change: impl Fn(&mut Value)) -> Result<()> {
         ensure!(page["sections"].as_u64() >= Some(7) && page["bars"].as_u64() >= Some(2), "{width}: {page}");
         let (shown, hidden) = if width > 700 { ("wide", "narrow") } else { ("narrow", "wide") };
         ensure!(page[shown].as_u64() >= Some(3) && is(hidden, 0), "{width}: {page}");
+        check(&page).with_context(|| format!("at {width} pixels"))?;
     }
     Ok(())
 }
 
 /// What the browser has to say about the page at this width; it must not complain.
-fn measured(folder: &Path, width: u32) -> Result<Value> {
+fn measured(folder: &Path, width: u32, height: u32) -> Result<Value> {
     let bench = folder.join("bench.html");
     fs::write(&bench, BENCH.replace("WIDTH", &width.to_string()))?;
     let shot = folder.join(format!("{width}.png"));
@@ -97,7 +139,7 @@ fn measured(folder: &Path, width: u32) -> Result<Value> {
             "--allow-file-access-from-files",
         ]);
         browser.args(["--enable-logging=stderr", "--hide-scrollbars", "--timeout=60000", what]);
-        browser.arg(format!("--window-size={width},3000"));
+        browser.arg(format!("--window-size={width},{height}"));
         browser.arg(format!("--user-data-dir={}", folder.join("browser").display()));
         browser
     };

@@ -7,6 +7,7 @@ mod bench;
 mod history;
 mod host;
 mod html;
+mod plan;
 mod run;
 mod target;
 mod usage;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     host::add_to(&mut suite);
     history::add_to(&mut suite);
     html::add_to(&mut suite);
+    plan::add_to(&mut suite);
     run::add_to(&mut suite);
     libtest_mimic::run(&arguments, suite.trials).exit_code()
 }

@@ -8,7 +8,7 @@ mod verdicts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -48,6 +48,9 @@ fn trials() -> Result<Vec<Trial>> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(SCHEMA);
         compare(&file, &probe::report::schema()).map_err(|error| Failed::from(format!("{error:#}")))
     }));
+    trials.push(Trial::test("schema::junit_that_is_none", || {
+        junit_that_is_none().map_err(|error| Failed::from(format!("{error:#}")))
+    }));
     trials.extend(verdicts::trials());
     Ok(trials)
 }
@@ -72,6 +75,9 @@ fn check(case: &Path) -> Result<()> {
         compare(&case.join(name), &form.render(&report))?;
     }
     junit(&report)?;
+    if let Some(why) = is_no_junit(&Junit.render(&report))? {
+        bail!("junit.xml is not as its schema says: {why}");
+    }
     let schema = serde_json::from_str(&probe::report::schema())?;
     let validator = jsonschema::validator_for(&schema).map_err(|error| anyhow!("no schema: {error}"))?;
     let value = serde_json::from_str(&Json.render(&report))?;
@@ -110,13 +116,54 @@ fn junit(report: &Report) -> Result<()> {
     ] {
         ensure!(named(node).count() == wanted, "{} of {node}, {wanted} wanted", named(node).count());
         let wanted = wanted.to_string();
-        ensure!([root, suite].iter().all(|at| at.attribute(attribute) == Some(&wanted)), "{attribute}");
+        ensure!(suite.attribute(attribute) == Some(&wanted), "{attribute}");
+        ensure!(root.attribute(attribute).is_none_or(|count| count == wanted), "{attribute} of all");
     }
     for case in named("testcase") {
         ensure!(case.attribute("name").is_some() && case.attribute("classname").is_some());
-        let known = ["properties", "failure", "error"];
-        let mut children = case.children().filter(roxmltree::Node::is_element);
-        ensure!(children.all(|child| known.contains(&child.tag_name().name())));
+        let evidence = case.children().find(|child| child.has_tag_name("system-out"));
+        let is_nothing = report.objectives.is_empty();
+        let evidence = evidence.and_then(|node| node.text()).unwrap_or_default();
+        ensure!(is_nothing || evidence.contains("verdict: ") && evidence.contains("samples: "), "{evidence}");
+    }
+    Ok(())
+}
+
+/// Why a JUnit file is not as `junit.xsd` says, in the words of libxml2.
+fn is_no_junit(text: &str) -> Result<Option<String>> {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("junit.xsd");
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("junit.xml");
+    fs::write(&file, text)?;
+    let output =
+        Command::new("xmllint").args(["--noout", "--nonet", "--schema"]).arg(schema).arg(file).output();
+    let output = output.context("failed to run `xmllint`: `cargo xtask setup` installs it")?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // 3 is a file that is not valid; anything else is no answer.
+    match output.status.code() {
+        Some(0) => Ok(None),
+        Some(3) => Ok(Some(said)),
+        _ => bail!("xmllint: {} {said}", output.status),
+    }
+}
+
+/// The schema refuses what its readers would refuse.
+fn junit_that_is_none() -> Result<()> {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/failing/junit.xml");
+    let good = fs::read_to_string(case)?;
+    ensure!(is_no_junit(&good)?.is_none());
+    for (what, with) in [
+        (" classname=", " klass="),
+        ("type=\"fail\"", "type=\"failed\""),
+        ("<system-out>", "<properties/><system-out>"),
+        ("<testsuites name=\"probe\"", "<testsuites name=\"probe\" skipped=\"0\""),
+        ("tests=\"", "tests=\"-"),
+        ("<system-out>", "<skipped/><system-out>"),
+        ("<error ", "<failure message=\"x\" type=\"fail\"/><error "),
+    ] {
+        let bad = good.replacen(what, with, 1);
+        ensure!(bad != good, "`{what}` is not in the file");
+        ensure!(is_no_junit(&bad)?.is_some(), "`{with}` was taken");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::results::NUMBERS;
+use super::run_net;
 use crate::host::{Gap, Host};
 use crate::numbers::Numbers;
 use crate::profile::Profile;
@@ -20,6 +21,7 @@ const MAX_RUNS: usize = 200;
 pub(super) fn page(profile: &Profile, host: &Host, gaps: &[Gap], facts: Option<&Facts>) -> (String, bool) {
     let databases = facts.map(databases).unwrap_or_default();
     let missing_programs = missing_programs(profile);
+    let missing_conditions = run_net::unavailable(&profile.phases, facts);
     let findings = find(
         profile,
         &Seen {
@@ -29,6 +31,7 @@ pub(super) fn page(profile: &Profile, host: &Host, gaps: &[Gap], facts: Option<&
             n_ports: ports(&fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default()),
             databases: &databases,
             missing_programs: &missing_programs,
+            missing_conditions: &missing_conditions,
             n_baselines: baselines(Path::new(RUNS), profile),
             n_cpus: host.n_cpus,
         },

@@ -9,10 +9,12 @@ use crate::engine::NetPlan;
 use crate::inject::netns::{self, Netns};
 use crate::inject::{Request, journal};
 use crate::profile::PhasePlan;
-use crate::target::{self, Root};
+use crate::target::{self, Root, facts::Facts};
 
 /// Where a load on this machine meets its target.
 const LOOPBACK: &str = "lo";
+/// Stands for the target's where there is no target.
+const ANY_PORT: u16 = 8000;
 
 /// What each phase runs under. What is wrong with a profile is refused; what only this kernel cannot do is told now, and
 /// makes the verdicts of its phase inconclusive.
@@ -21,12 +23,46 @@ pub(super) fn conditions(phases: &[PhasePlan], roots: &[Root]) -> Result<Vec<Opt
         return Ok(vec![None; phases.len()]);
     }
     let pids: Vec<u32> = roots.iter().map(|root| root.pid).collect();
-    let facts = target::facts::gather(&pids);
+    let (ports, netns) = place(&target::facts::gather(&pids));
+    let plans: Vec<Option<NetPlan>> =
+        phases.iter().map(|phase| of_phase(phase, &ports, netns.as_ref())).collect::<Result<_, _>>()?;
+    for (phase, plan) in phases.iter().zip(&plans) {
+        if let Some(Err(error)) = plan.as_ref().map(is_possible) {
+            tracing::warn!(
+                phase = phase.name,
+                "the network condition `{}` cannot be injected, so nothing of the phase will be judged: {error:#}",
+                phase.net.join(", ")
+            );
+        }
+    }
+    Ok(plans)
+}
+
+/// The phases whose condition cannot be had, each with the reason. Without a target any port does: what is asked is
+/// whether the kernel can.
+pub(super) fn unavailable(phases: &[PhasePlan], facts: Option<&Facts>) -> Vec<(String, String)> {
+    let (ports, netns) = facts.map_or_else(|| (vec![ANY_PORT], None), place);
+    let problem = |phase: &PhasePlan| {
+        let why = match of_phase(phase, &ports, netns.as_ref()) {
+            Ok(plan) => format!("{:#}", plan.as_ref().map(is_possible)?.err()?),
+            Err(refusal) => refusal.to_string(),
+        };
+        Some((phase.name.clone(), why))
+    };
+    phases.iter().filter_map(problem).collect()
+}
+
+/// Where a target is met: its ports, and its network namespace where that is not ours.
+fn place(facts: &Facts) -> (Vec<u16>, Option<Netns>) {
     let mut ports: Vec<u16> = facts.listeners.iter().map(|listener| listener.port).collect();
     ports.sort_unstable();
     ports.dedup();
-    let netns = facts.is_other_net_ns.then_some(Netns::Pid(facts.pid));
-    phases.iter().map(|phase| of_phase(phase, &ports, netns.as_ref())).collect()
+    (ports, facts.is_other_net_ns.then_some(Netns::Pid(facts.pid)))
+}
+
+/// Whether this user can put it up on this machine; touches nothing.
+fn is_possible(plan: &NetPlan) -> anyhow::Result<()> {
+    check_rights().map_err(anyhow::Error::from).and_then(|()| plan.check())
 }
 
 fn of_phase(phase: &PhasePlan, ports: &[u16], netns: Option<&Netns>) -> Result<Option<NetPlan>, Refusal> {
@@ -78,13 +114,5 @@ fn of_phase(phase: &PhasePlan, ports: &[u16], netns: Option<&Netns>) -> Result<O
         },
         netns: netns.cloned(),
     };
-    let is_possible = check_rights().map_err(anyhow::Error::from).and_then(|()| plan.check());
-    if let Err(error) = is_possible {
-        tracing::warn!(
-            phase = phase.name,
-            "the network condition `{}` cannot be injected, so nothing of the phase will be judged: {error:#}",
-            phase.net.join(", ")
-        );
-    }
     Ok(Some(plan))
 }

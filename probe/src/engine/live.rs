@@ -20,20 +20,26 @@ pub(super) struct Live {
     duration: Option<Duration>,
     began: Instant,
     n_seconds: u64,
+    /// The user asked for warnings and errors only: the log's level says so.
+    is_quiet: bool,
 }
 
 impl Live {
     pub(super) fn new(duration: Option<Duration>) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let is_quiet = !tracing::enabled!(tracing::Level::INFO);
+        let bar = (!is_quiet && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{spinner} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
             ProgressBar::new_spinner().with_style(style)
         });
-        Self { bar, duration, began: Instant::now(), n_seconds: 0 }
+        Self { bar, duration, began: Instant::now(), n_seconds: 0, is_quiet }
     }
 
     /// Everything is in place. Scripts wait for this line: its beginning is part of the contract.
     pub(super) fn attached(&self, roots: &[Root], tree: &Tree) {
+        if self.is_quiet {
+            return;
+        }
         let mut ports: Vec<u16> = tree.listeners.iter().map(|listener| listener.port).collect();
         ports.sort_unstable();
         ports.dedup();
@@ -63,6 +69,9 @@ impl Live {
                 None => progress_line(self.began.elapsed(), self.duration, &progress, lost),
             }
         };
+        if self.is_quiet {
+            return;
+        }
         if let Some(bar) = &self.bar {
             bar.set_message(line());
             bar.tick();

@@ -32,6 +32,8 @@ pub struct Seen<'a> {
     pub databases: &'a [String],
     /// Programs of load commands that are not there.
     pub missing_programs: &'a [String],
+    /// Phases whose network condition cannot be had here, with the reason.
+    pub missing_conditions: &'a [(String, String)],
     /// Earlier runs with this profile.
     pub n_baselines: usize,
     /// Processors.
@@ -209,6 +211,15 @@ fn load(profile: &Profile, seen: &Seen<'_>, found: &mut Vec<Finding>) {
             "no phase has a network condition: a perfect local network is assumed",
             "False positive: passes here, fails for users who are far away",
             "name a condition in one phase: `net = \"...\"`",
+        ));
+    }
+    for (phase, why) in seen.missing_conditions {
+        found.push(finding(
+            Level::Warning,
+            "Environment",
+            format!("the network condition of phase `{phase}` is not available: {why}"),
+            "Inconclusive results: nothing of the phase is judged",
+            "run on a kernel with sch_netem, name a condition of rates alone, or leave the phase out",
         ));
     }
     if profile.load.command.is_some() || phases.iter().any(|phase| phase.load.is_some()) {

@@ -48,10 +48,16 @@ fn each_question_has_its_answer() {
     assert!(only_load.len() == 1 && only_load[0].1.contains("load generator"), "{only_load:?}");
     let none = |_: &mut Facts, _: &mut Seen<'_>| ();
     let missing = ["k6".to_owned()];
+    let conditions = [("sustained".to_owned(), "this kernel lacks sch_netem".to_owned())];
     let databases = ["/srv/data.db".to_owned(), "/tmp/test.db".to_owned()];
     for (found, level, words) in [
         (gaps("name = 'x'", none), Level::Blocker, "no objectives"),
         (gaps(GOOD, |_, seen| seen.missing_programs = &missing), Level::Blocker, "`k6` is not on"),
+        (
+            gaps(GOOD, |_, seen| seen.missing_conditions = &conditions),
+            Level::Warning,
+            "condition of phase `sustained` is not available: this kernel lacks sch_netem",
+        ),
         (gaps(GOOD, |facts, _| facts.cmdline += " --reload"), Level::Blocker, "`--reload`"),
         (gaps(GOOD, |facts, _| facts.cmdline += " --log-level debug"), Level::Blocker, "debug"),
         (gaps(GOOD, |facts, _| facts.listeners.clear()), Level::Blocker, "no TCP port"),

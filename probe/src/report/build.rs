@@ -57,20 +57,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
     remarks.extend(stage::doubts(profile, whole.stages()));
     let mut report = Report {
         schema: SCHEMA.to_owned(),
-        run: Run {
-            id: summary.run_id.clone(),
-            started_at: summary.started_at.clone(),
-            duration_s,
-            ended_by: is_finished.then_some(summary.ended_by),
-            host: summary.host.clone(),
-            kernel: summary.kernel.clone(),
-            target: Target {
-                pid: summary.target_pid,
-                cmdline: summary.target_cmdline.clone(),
-                processes: is_finished.then_some(summary.processes),
-            },
-            profile: ProfileId { name: profile.name.clone(), sha256: profile.sha256.clone() },
-        },
+        run: run(summary, profile, duration_s, is_finished),
         health: Health {
             events: summary.events,
             lost: is_finished.then_some(lost),
@@ -122,6 +109,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
         conditions: spans.iter().flat_map(condition::of).collect(),
         resources: spans.iter().filter_map(resources::used).collect(),
         resource_history: resources::moments(summary, whole),
+        gpu_history: build_gpu::history(whole, summary),
         verdict: overall(&objectives),
         objectives,
         phases: spans.into_iter().map(|span| span.phase).collect(),
@@ -131,6 +119,23 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
     report.warnings = warnings::find(&report, whole.n_folded_endpoints(), whole.outgoing().n_folded());
     report.warnings.extend(remarks);
     report
+}
+
+fn run(summary: &Summary, profile: &Profile, duration_s: f64, is_finished: bool) -> Run {
+    Run {
+        id: summary.run_id.clone(),
+        started_at: summary.started_at.clone(),
+        duration_s,
+        ended_by: is_finished.then_some(summary.ended_by),
+        host: summary.host.clone(),
+        kernel: summary.kernel.clone(),
+        target: Target {
+            pid: summary.target_pid,
+            cmdline: summary.target_cmdline.clone(),
+            processes: is_finished.then_some(summary.processes),
+        },
+        profile: ProfileId { name: profile.name.clone(), sha256: profile.sha256.clone() },
+    }
 }
 
 /// Why nothing that was measured in a phase says anything.

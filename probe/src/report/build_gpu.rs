@@ -1,7 +1,8 @@
 //! The section on GPUs, from their numbers.
 
-use super::model::{Distribution, Gpu, GpuInstance, GpuOverlap, GpuProcess};
+use super::model::{Distribution, Gpu, GpuHistory, GpuInstance, GpuOverlap, GpuPoint, GpuProcess};
 use crate::aggregate::{Aggregate, GpuStats, OverlapStats, ProcessStats, Spread};
+use crate::event::Summary;
 use crate::profile::{Percentile, Stat};
 
 const NS_PER_S: f64 = 1e9;
@@ -11,6 +12,42 @@ const UJ_PER_J: f64 = 1e6;
 pub(super) fn gpus(aggregate: &Aggregate, start_ns: u64, phase: &str) -> Vec<Gpu> {
     let gpus = aggregate.gpus().each();
     gpus.map(|(index, _, stats)| gpu(aggregate, index, stats, start_ns, phase)).collect()
+}
+
+/// Pieces of time that are told apart in a history.
+const MAX_PIECES: u64 = 120;
+/// A shorter piece would hold no more than a look.
+const SHORTEST_NS: u64 = 500_000_000;
+
+/// What each did over time.
+pub(super) fn history(aggregate: &Aggregate, summary: &Summary) -> Vec<GpuHistory> {
+    let length_ns = summary.end_ns.saturating_sub(summary.start_ns);
+    let piece_ns = length_ns.div_ceil(MAX_PIECES).max(SHORTEST_NS);
+    let since_start = |at_ns: u64| at_ns.saturating_sub(summary.start_ns) as f64 / NS_PER_S;
+    let point = |stats: &GpuStats, from_ns: u64| {
+        let to_ns = from_ns.saturating_add(piece_ns).min(summary.end_ns);
+        let did = stats.over(from_ns, to_ns);
+        let seconds = to_ns.saturating_sub(from_ns) as f64 / NS_PER_S;
+        let util = (did.covered_ns > 0).then(|| did.busy as f64 / did.covered_ns as f64 / 100.0);
+        let is_known = util.is_some() || did.energy_uj.is_some();
+        is_known.then(|| GpuPoint {
+            start_s: since_start(from_ns),
+            end_s: since_start(to_ns),
+            util,
+            memory_bytes: did.memory_bytes,
+            power_w: did.energy_uj.map(|uj| uj as f64 / UJ_PER_J / seconds),
+        })
+    };
+    let starts = || (0..MAX_PIECES).map(|n| summary.start_ns.saturating_add(n.saturating_mul(piece_ns)));
+    let points = |stats| {
+        starts().take_while(|from_ns| *from_ns < summary.end_ns).filter_map(move |from| point(stats, from))
+    };
+    aggregate
+        .gpus()
+        .each()
+        .map(|(index, _, stats)| GpuHistory { index, points: points(stats).collect() })
+        .filter(|gpu| !gpu.points.is_empty())
+        .collect()
 }
 
 fn gpu(aggregate: &Aggregate, index: u32, stats: &GpuStats, start_ns: u64, phase: &str) -> Gpu {

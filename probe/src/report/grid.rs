@@ -30,7 +30,7 @@ pub(super) struct Cell {
 }
 
 /// Sections that have a form of their own everywhere.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "schema",
     "run",
     "health",
@@ -38,6 +38,7 @@ const OWN: [&str; 11] = [
     "overall",
     "series",
     "resource_history",
+    "gpu_history",
     "objectives",
     "comparison",
     "warnings",

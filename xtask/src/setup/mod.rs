@@ -37,7 +37,7 @@ pub(crate) struct Ready {
 }
 
 /// Programs that the tests call, with the packages that hold them.
-const TEST_PROGRAMS: [(&str, &str); 9] = [
+const TEST_PROGRAMS: [(&str, &str); 10] = [
     ("c++", "g++"),
     ("chromium-headless-shell", "chromium-headless-shell"),
     ("nginx", "nginx-light"),
@@ -47,6 +47,7 @@ const TEST_PROGRAMS: [(&str, &str); 9] = [
     ("strace", "strace"),
     ("tcpdump", "tcpdump"),
     ("wrk", "wrk"),
+    ("xmllint", "libxml2-utils"),
 ];
 
 /// Sets up what `goal` needs and runs `build` (arguments of cargo, may be empty) once the tool chain is there.

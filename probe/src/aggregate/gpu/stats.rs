@@ -270,6 +270,11 @@ impl GpuStats {
         self.timeline.whole()
     }
 
+    /// What it did from one moment to another.
+    pub fn over(&self, from_ns: u64, to_ns: u64) -> Overlap {
+        self.timeline.over(from_ns, to_ns)
+    }
+
     /// Energy was made of power readings.
     pub const fn is_energy_estimated(&self) -> bool {
         self.timeline.is_energy_estimated()

@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use super::plot::{Axis, Canvas, Drawn, N_SERIES, Width, colour, plot, series};
 use super::visible;
 use crate::report::model::{Distribution, Endpoint, Report, Series};
-use crate::report::text::format::{seconds, three_digits};
+use crate::report::text::format::{condition, seconds, shorten, three_digits};
 
 /// Endpoints that get a plot of their own; the table has all.
 const MAX_PLOTS: usize = 12;
@@ -57,7 +57,10 @@ pub(super) fn key(colour: &str, name: &str) -> Markup {
 }
 
 fn phase_keys(report: &Report) -> Markup {
-    html! { @if report.phases.len() > 1 { " " (key("shade", "phases, every second one shaded")) } }
+    html! {
+        @if report.phases.len() > 1 { " " (key("shade", "phases, every second one shaded")) }
+        @if report.phases.iter().any(|phase| phase.net.is_some()) { " " (key("tint", "under a network condition")) }
+    }
 }
 
 fn latency(report: &Report, series: &Series, width: Width) -> Markup {
@@ -99,23 +102,34 @@ pub(super) fn time(report: &Report) -> Axis<'static> {
     })
 }
 
-/// Every second phase, and each that was made under a network condition, with its name.
+/// Width of a letter of a phase's name, pixels.
+const LETTER: f64 = 6.6;
+
+/// Every second phase, and each that was made under a network condition, with its name as far as there is room.
 pub(super) fn shade(canvas: &mut Canvas<'_, '_>, report: &Report, top: f64) -> Drawn {
-    if report.phases.len() < 2 {
+    let phases = &report.phases;
+    if phases.len() < 2 && phases.iter().all(|phase| phase.net.is_none()) {
         return Ok(());
     }
     let top = if top > 0.0 { top } else { 1.0 };
-    for phase in report.phases.iter().skip(1).step_by(2) {
+    for (index, phase) in phases.iter().enumerate() {
+        let fill = match (&phase.net, index % 2) {
+            (Some(_), _) => colour("tint"),
+            (None, 1) => colour("shade"),
+            _ => continue,
+        };
         let corners = [(phase.start_s, 0.0), (phase.end_s, top)];
-        canvas.draw_series([Rectangle::new(corners, colour("shade").filled())])?;
+        canvas.draw_series([Rectangle::new(corners, fill.filled())])?;
     }
     let letters = ("sans-serif", 12).into_font().color(&colour("muted"));
-    canvas.draw_series(
-        report
-            .phases
-            .iter()
-            .map(|phase| Text::new(visible(&phase.name), (phase.start_s, top), letters.clone())),
-    )?;
+    let per_s = f64::from(canvas.plotting_area().dim_in_pixel().0) / report.run.duration_s.max(1e-9);
+    canvas.draw_series(phases.iter().filter_map(|phase| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "letters on a page")]
+        let room = ((phase.end_s - phase.start_s) * per_s / LETTER) as usize;
+        let net = phase.net.as_deref().map(|net| format!(": {}", condition(net))).unwrap_or_default();
+        let name = visible(&format!("{}{net}", phase.name));
+        (room > 3).then(|| Text::new(shorten(&name, room), (phase.start_s, top), letters.clone()))
+    }))?;
     Ok(())
 }
 
@@ -177,7 +191,7 @@ pub(super) fn percentiles(report: &Report) -> Option<Markup> {
             }
             p.legend {
                 @for (index, endpoint) in endpoints.iter().enumerate() {
-                    (key(series(index).0, &visible(&endpoint.endpoint))) " "
+                    (key(series(index).0, &visible(&super::page::named(report, endpoint)))) " "
                 }
             }
             (plot(Width::Full, "latency by percentile", &x, &y, |canvas| {

@@ -4,9 +4,11 @@
 //! scripts and requests. The names in a report are those of the requests of a load test, and may be anyone's.
 
 mod charts;
+mod gpu;
 mod page;
 mod plot;
 mod resources;
+mod stages;
 
 use super::Renderer;
 use super::model::Report;

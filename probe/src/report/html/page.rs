@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{charts, resources, visible};
+use super::{charts, gpu, resources, stages, visible};
 use crate::profile::Unit;
 use crate::report::grid::{Grid, grids};
 use crate::report::model::{Breakdown, Distribution, Endpoint, Report};
@@ -41,6 +41,8 @@ pub(super) fn page(report: &Report) -> Markup {
                     @if let Some(charts) = charts::over_time(report) { (charts) }
                     @if let Some(waterfall) = waterfall(report) { (waterfall) }
                     @if let Some(charts) = charts::percentiles(report) { (charts) }
+                    @if let Some(waterfalls) = stages::waterfalls(report) { (waterfalls) }
+                    @if let Some(charts) = gpu::over_time(report) { (charts) }
                     @if let Some(charts) = resources::over_time(report) { (charts) }
                     (endpoints(report))
                     @for grid in grids(report) { (table(&grid)) }
@@ -191,7 +193,7 @@ fn waterfall(report: &Report) -> Option<Markup> {
             ul.bars {
                 @for endpoint in timed {
                     li {
-                        span.name { (visible(&endpoint.endpoint)) } span.value { (maybe_seconds(endpoint.latency_s.mean)) }
+                        span.name { (visible(&named(report, endpoint))) } span.value { (maybe_seconds(endpoint.latency_s.mean)) }
                         div.bar {
                             @for (index, part) in means(endpoint).into_iter().enumerate() {
                                 span style={ "background:var(--c" (index) ");" (width(part)) }
@@ -207,6 +209,15 @@ fn waterfall(report: &Report) -> Option<Markup> {
 
 fn with_overall(report: &Report) -> impl Iterator<Item = &Endpoint> {
     report.endpoints.iter().chain((report.endpoints.len() > 1).then_some(&report.overall))
+}
+
+/// An endpoint's name, with its phase where there are several.
+pub(super) fn named(report: &Report, endpoint: &Endpoint) -> String {
+    if report.phases.len() > 1 && endpoint.phase != "run" {
+        format!("{} in {}", endpoint.endpoint, endpoint.phase)
+    } else {
+        endpoint.endpoint.clone()
+    }
 }
 
 /// One value of a distribution.

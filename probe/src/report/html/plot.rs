@@ -12,7 +12,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 /// Colours by their names in the style sheet, each drawn as a near-black that nothing else uses.
-const COLOURS: [(&str, RGBColor); 13] = [
+const COLOURS: [(&str, RGBColor); 14] = [
     ("ink", RGBColor(1, 1, 1)),
     ("muted", RGBColor(2, 2, 2)),
     ("grid", RGBColor(3, 3, 3)),
@@ -26,11 +26,12 @@ const COLOURS: [(&str, RGBColor); 13] = [
     ("c5", RGBColor(11, 11, 11)),
     ("c6", RGBColor(12, 12, 12)),
     ("c7", RGBColor(13, 13, 13)),
+    ("tint", RGBColor(14, 14, 14)),
 ];
 /// Where the colours of series begin among them.
 const FIRST_SERIES: usize = 5;
 /// How many series can be told apart.
-pub(super) const N_SERIES: usize = COLOURS.len() - FIRST_SERIES;
+pub(super) const N_SERIES: usize = 8;
 /// Height of letters, pixels.
 const LETTERS: u32 = 14;
 

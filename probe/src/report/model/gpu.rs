@@ -81,6 +81,30 @@ pub struct Gpu {
     pub endpoints: Vec<GpuOverlap>,
 }
 
+/// See [`super::Report::gpu_history`].
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct GpuHistory {
+    /// The driver's index.
+    pub index: u32,
+    /// In the order of time; pieces of which nothing is known are left out.
+    pub points: Vec<GpuPoint>,
+}
+
+/// What a GPU did in a piece of time.
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct GpuPoint {
+    /// From the start of the run.
+    pub start_s: f64,
+    /// From the start of the run.
+    pub end_s: f64,
+    /// Share of the time in which a kernel ran.
+    pub util: Option<f64>,
+    /// Most memory in use.
+    pub memory_bytes: Option<u64>,
+    /// Mean power, watts.
+    pub power_w: Option<f64>,
+}
+
 /// A process, or several, on a GPU.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct GpuProcess {

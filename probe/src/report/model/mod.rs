@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use comparison::{Comparison, LeftOut};
 pub use condition::{Condition, ConditionRate};
-pub use gpu::{Gpu, GpuInstance, GpuOverlap, GpuProcess};
+pub use gpu::{Gpu, GpuHistory, GpuInstance, GpuOverlap, GpuPoint, GpuProcess};
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use outgoing::Outgoing;
 pub use resources::{DiskResources, ProcessResources, ResourceMoment, Resources};
@@ -92,6 +92,9 @@ pub struct Report {
     /// What GPUs did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpu: Vec<Gpu>,
+    /// The same over time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_history: Vec<GpuHistory>,
     /// What the processes of the target used, by phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Resources>,

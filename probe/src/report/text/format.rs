@@ -110,6 +110,16 @@ pub(in crate::report) fn plain(text: &str) -> String {
     out
 }
 
+/// A network condition as a profile names it, without the folder and the ending of its file.
+pub(in crate::report) fn condition(net: &str) -> String {
+    let words = net.split(' ').map(|word| {
+        // Behind the name stand its scope and values, as `peer=10.0.0.0/24`.
+        let name = word.rsplit('/').next().filter(|_| !word.contains('=')).unwrap_or(word);
+        name.strip_suffix(".toml").unwrap_or(name)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// At most `width` characters: the middle is left out, because a path's ends tell the most.
 pub(in crate::report) fn shorten(text: &str, width: usize) -> String {
     let length = text.chars().count();

@@ -18,17 +18,12 @@ pub(super) fn resources(report: &Report) -> String {
     let mut notes = Vec::new();
     for used in &report.resources {
         let name = if is_only { "all processes".to_owned() } else { format!("{}: all", plain(&used.phase)) };
-        rows.push([
-            shorten(&name, 24),
-            share(used.cpu_ratio.mean),
-            share(used.cpu_ratio.p95),
-            share(used.run_queue_ratio.p95),
-            size(used.rss_bytes.max),
-            growth(used.rss_growth_ratio),
-            number(used.fds.max),
-            number(used.threads.max),
-            number(used.switches_per_s.mean),
-        ]);
+        rows.push(row(
+            &name,
+            used.rss_growth_ratio,
+            [&used.cpu_ratio, &used.run_queue_ratio, &used.rss_bytes],
+            [&used.fds, &used.threads, &used.switches_per_s],
+        ));
         // A process that is alone is all there is.
         let mut processes: Vec<&ProcessResources> =
             used.processes.iter().filter(|_| used.processes.len() > 1).collect();
@@ -47,16 +42,30 @@ pub(super) fn resources(report: &Report) -> String {
 }
 
 fn process(process: &ProcessResources) -> [String; 9] {
+    row(
+        &format!("  {} {}", plain(&process.name), process.pid),
+        process.rss_growth_ratio,
+        [&process.cpu_ratio, &process.run_queue_ratio, &process.rss_bytes],
+        [&process.fds, &process.threads, &process.switches_per_s],
+    )
+}
+
+fn row(
+    name: &str,
+    rss_growth: Option<f64>,
+    [cpu, run_queue, rss]: [&Distribution; 3],
+    [fds, threads, switches]: [&Distribution; 3],
+) -> [String; 9] {
     [
-        shorten(&format!("  {} {}", plain(&process.name), process.pid), 24),
-        share(process.cpu_ratio.mean),
-        share(process.cpu_ratio.p95),
-        share(process.run_queue_ratio.p95),
-        size(process.rss_bytes.max),
-        growth(process.rss_growth_ratio),
-        number(process.fds.max),
-        number(process.threads.max),
-        number(process.switches_per_s.mean),
+        shorten(name, 24),
+        share(cpu.mean),
+        share(cpu.p95),
+        share(run_queue.p95),
+        size(rss.max),
+        growth(rss_growth),
+        number(fds.max),
+        number(threads.max),
+        number(switches.mean),
     ]
 }
 

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::WIDTH;
 use super::format::{
-    NONE, bytes, count, glued, integer, maybe_seconds, percent, plain, quantity, seconds, shorten,
+    NONE, bytes, condition, count, glued, integer, maybe_seconds, percent, plain, quantity, seconds, shorten,
     three_digits, wrap,
 };
 use crate::event::{EndedBy, LoadOutcome};
@@ -117,7 +117,7 @@ pub(super) fn phases(report: &Report) -> String {
     }
     let rows = report.phases.iter().zip(&report.overall_by_phase).map(|(phase, all)| {
         let judged = if phase.judged { "yes" } else { "no" };
-        let net = phase.net.as_deref().map_or_else(|| NONE.to_owned(), plain);
+        let net = phase.net.as_deref().map_or_else(|| NONE.to_owned(), |net| plain(&condition(net)));
         [
             plain(&phase.name),
             seconds(phase.end_s - phase.start_s),

@@ -5,7 +5,7 @@ use super::format::{
     NONE, bytes, count, integer, maybe_seconds, percent, plain, seconds, three_digits, wrap,
 };
 use super::section::table;
-use crate::report::model::{Pipeline, Report};
+use crate::report::model::{Checkpoint, Pipeline, Report, Stage};
 
 /// All documents together, and those that are stuck.
 pub(super) fn pipeline(report: &Report) -> String {
@@ -57,7 +57,7 @@ pub(super) fn stages(report: &Report) -> String {
     }
     let share =
         |ratio: Option<f64>| ratio.map_or_else(|| NONE.to_owned(), |ratio| format!("{:.0}%", ratio * 100.0));
-    let rows = report.stages.iter().map(|stage| {
+    let row = |stage: &Stage| {
         let number = stage.index.map_or_else(String::new, |index| format!("{index} "));
         [
             format!("{number}{}", plain(&stage.stage)),
@@ -71,9 +71,19 @@ pub(super) fn stages(report: &Report) -> String {
             share(stage.shares.gpu_busy),
             share(stage.shares.other),
         ]
+    };
+    let phases: Vec<&[Stage]> = report.stages.chunk_by(|a, b| a.phase == b.phase).collect();
+    let tables = phases.iter().map(|stages| {
+        let title = titled("STAGES", &stages[0].phase, phases.len());
+        let titles = [title.as_str(), "docs", "p50", "p95", "max", "wait p95", "file", "sql", "gpu", "other"];
+        table(&titles, stages.iter().map(row), WIDTH)
     });
-    let titles = ["STAGES", "docs", "p50", "p95", "max", "wait p95", "file", "sql", "gpu", "other"];
-    table(&titles, rows, WIDTH)
+    tables.collect::<Vec<_>>().join("\n")
+}
+
+/// A table's title, with its phase where there are several.
+fn titled(title: &str, phase: &str, phases: usize) -> String {
+    if phases > 1 { format!("{title} in {}", plain(phase)) } else { title.to_owned() }
 }
 
 /// One row per rule.
@@ -81,7 +91,7 @@ pub(super) fn checkpoints(report: &Report) -> String {
     if report.checkpoints.is_empty() {
         return String::new();
     }
-    let rows = report.checkpoints.iter().map(|checkpoint| {
+    let row = |checkpoint: &Checkpoint| {
         [
             plain(&checkpoint.pattern),
             integer(checkpoint.files),
@@ -92,9 +102,14 @@ pub(super) fn checkpoints(report: &Report) -> String {
             integer(checkpoint.errors.values().sum()),
             integer(checkpoint.never_placed),
         ]
+    };
+    let phases: Vec<&[Checkpoint]> = report.checkpoints.chunk_by(|a, b| a.phase == b.phase).collect();
+    let tables = phases.iter().map(|checkpoints| {
+        let title = titled("CHECKPOINTS", &checkpoints[0].phase, phases.len());
+        let titles = [title.as_str(), "files", "bytes", "open p95", "I/O p95", "fsync", "errors", "lost"];
+        table(&titles, checkpoints.iter().map(row), WIDTH)
     });
-    let titles = ["CHECKPOINTS", "files", "bytes", "open p95", "I/O p95", "fsync", "errors", "lost"];
-    let mut text = table(&titles, rows, WIDTH);
+    let mut text = tables.collect::<Vec<_>>().join("\n");
     for checkpoint in report.checkpoints.iter().filter(|checkpoint| !checkpoint.errors.is_empty()) {
         let errors: Vec<String> =
             checkpoint.errors.iter().map(|(name, count)| format!("{} {count}", plain(name))).collect();
