@@ -90,4 +90,6 @@ kinds! {
     SqliteStatement = 84,
     /// [`crate::sqlite::MutexRaw`]
     SqliteMutex = 85,
+    /// [`crate::sqlite::CheckpointRaw`]
+    SqliteCheckpoint = 86,
 }

@@ -15,6 +15,8 @@ pub const SHARED_FIRST: u64 = PENDING_BYTE + 2;
 pub const SHARED_SIZE: u64 = 510;
 /// First lock byte of a `-shm` file: `WAL_WRITE_LOCK`.
 pub const SHM_FIRST: u64 = 120;
+/// The one of who makes a checkpoint: `WAL_CKPT_LOCK`.
+pub const CKPT_BYTE: u64 = 121;
 /// Last one: the "dead man switch".
 pub const SHM_LAST: u64 = 128;
 /// End of a range to the end of the file (`OFFSET_MAX`).
@@ -161,11 +163,30 @@ pub struct MutexRaw {
     pub connection: u64,
 }
 
+/// A checkpoint of a WAL is over; comes just before the lock of its thread is given back.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]
+pub struct CheckpointRaw {
+    /// Who made it, and its end.
+    pub header: Header,
+    /// Writing calls: one for each page.
+    pub pages: u64,
+    /// Bytes that they wrote.
+    pub bytes: u64,
+    /// Syncing calls.
+    pub syncs: u64,
+    /// Time inside them, nanoseconds.
+    pub sync_ns: u64,
+    /// The statement that made it; see [`SqlHead::sql`].
+    pub sql: u64,
+}
+
 const _: () = {
     assert!(size_of::<LockRaw>() == 96);
     assert!(size_of::<SqlRaw>() == 40 + SQL_CAPTURE);
     assert!(size_of::<StatementRaw>() == 64);
     assert!(size_of::<MutexRaw>() == 48);
+    assert!(size_of::<CheckpointRaw>() == 64);
     assert!(size_of::<FileRaw>() == 40 + size_of::<PathRaw>());
     assert!(size_of::<SleepRaw>() == 48 + 8 * STACK_WORDS);
 };

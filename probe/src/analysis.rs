@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::aggregate::{AbortWatch, Phases, Progress};
 use crate::correlate::lock::{LockBoard, LockFinding};
 use crate::correlate::stage::StageTracker;
+use crate::correlate::work::WorkTracker;
 use crate::correlate::{Correlator, Finding};
 use crate::event::{Abort, Course, Event, Summary};
 use crate::numbers::Numbers;
@@ -22,12 +23,14 @@ pub struct Analysis {
     correlator: Correlator,
     stages: StageTracker,
     locks: LockBoard,
+    work: WorkTracker,
     phases: Phases,
     course: Course,
     watch: AbortWatch,
     /// Between correlation and aggregation; kept for its memory.
     findings: Vec<Finding>,
     lock_findings: Vec<LockFinding>,
+    work_findings: Vec<Finding>,
 }
 
 impl Analysis {
@@ -37,12 +40,14 @@ impl Analysis {
             correlator: Correlator::default(),
             stages: StageTracker::new(Arc::clone(&profile)),
             locks: LockBoard::default(),
+            work: WorkTracker::default(),
             phases: Phases::new(Arc::clone(&profile)),
             course: Course::default(),
             watch: AbortWatch::new(&profile),
             profile,
             findings: Vec::new(),
             lock_findings: Vec::new(),
+            work_findings: Vec::new(),
         }
     }
 
@@ -60,6 +65,7 @@ impl Analysis {
             }
             _ => {}
         }
+        self.work.event(event);
         self.correlator.event(event, &mut self.findings);
         self.stages.event(event, &mut self.findings);
         self.locks.event(event, &mut self.lock_findings);
@@ -103,6 +109,8 @@ impl Analysis {
         self.stages.finish(&mut self.findings);
         self.locks.finish(summary.end_ns, &mut self.lock_findings);
         self.aggregate_findings(summary.end_ns);
+        self.work.finish(&mut self.findings);
+        self.aggregate_findings(summary.end_ns);
         self.phases.finish();
         let report = report::build(summary, &self.profile, &self.phases, &self.course);
         (report, Numbers::of(summary, &self.profile, &self.phases, &self.course))
@@ -114,6 +122,10 @@ impl Analysis {
             if let Finding::Exchange(exchange) = &finding {
                 self.watch.add(exchange);
             }
+            self.work.finding(&finding, &mut self.work_findings);
+            self.phases.add(&finding, finding.ts_ns().unwrap_or(ts_ns));
+        }
+        for finding in self.work_findings.drain(..) {
             self.phases.add(&finding, finding.ts_ns().unwrap_or(ts_ns));
         }
     }
@@ -141,6 +153,7 @@ mod tests {
                     outgoing: None,
                     conn,
                     pid: 1,
+                    tid: 1,
                     port: 80,
                     method,
                     path,

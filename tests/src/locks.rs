@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{report::Dist, server::python};
+use crate::{report::Dist, servers::with_packages};
 
 /// `tests/targets/locks`.
 fn script(name: &str) -> std::path::PathBuf {
@@ -127,12 +127,22 @@ pub struct Done {
     pub slept: bool,
     /// SQLite's message, where it failed.
     pub error: Option<String>,
+    /// Its extended result code, where the module tells.
+    pub code: Option<i32>,
+    /// The first row, where that was asked for.
+    pub row: Option<Vec<i64>>,
 }
 
 impl Hands {
     /// No thread has anything to do yet.
     pub fn start() -> Result<Self> {
-        Ok(Self(Program::start(Command::new(python()?).arg(script("hands.py")))?))
+        Self::start_with("sqlite3")
+    }
+
+    /// The same by another module of Python: `pysqlite3` or `apsw`.
+    pub fn start_with(module: &str) -> Result<Self> {
+        let mut command = with_packages("locks")?;
+        Ok(Self(Program::start(command.arg(script("hands.py")).arg(module))?))
     }
 
     /// The process.
@@ -167,6 +177,11 @@ impl Hands {
     pub fn open(&mut self, thread: &str, connection: &str, database: &Path, timeout_s: f64) -> Result<()> {
         let more = json!({"connection": connection, "database": database, "timeout": timeout_s});
         self.ask(thread, "open", &more).map(drop)
+    }
+
+    /// Writes a file.
+    pub fn write(&mut self, thread: &str, path: &Path) -> Result<()> {
+        self.ask(thread, "write", &json!({"path": path})).map(drop)
     }
 
     /// Runs SQL.
@@ -219,6 +234,86 @@ pub struct Database {
     pub statements: Vec<Statement>,
     /// Waits for a connection that another thread used.
     pub mutex_wait_s: Dist,
+    /// Waits by whose they were.
+    #[serde(default)]
+    pub by_whom: Vec<WaitsOf>,
+    /// Requests that waited.
+    pub by_request: Option<RequestWaits>,
+    /// What was waited behind.
+    #[serde(default)]
+    pub behind: Vec<Deed>,
+    /// Checkpoints of the WAL.
+    pub wal_checkpoints: WalCheckpoints,
+}
+
+/// For whom something was done.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Whose {
+    /// `endpoint` or `stage`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Number of a stage.
+    pub index: Option<u32>,
+    /// How that is known.
+    pub joined_by: String,
+}
+
+/// Waits of one.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WaitsOf {
+    /// None for those of which it cannot be told.
+    pub whose: Option<Whose>,
+    /// How many.
+    pub waits: u64,
+    /// How long.
+    pub wait_s: f64,
+}
+
+/// Requests with a wait.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct RequestWaits {
+    /// All of them.
+    pub requests: u64,
+    /// Those known to have waited.
+    pub waited: u64,
+    /// With those that may have.
+    pub waited_at_most: u64,
+}
+
+/// What was waited behind, or who made checkpoints.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Deed {
+    /// The lock.
+    pub lock: Option<String>,
+    /// The statement.
+    pub statement: Option<String>,
+    /// For whom.
+    pub whose: Option<Whose>,
+    /// Times.
+    pub times: u64,
+    /// How long.
+    pub total_s: f64,
+    /// The thread that took longest.
+    pub tid: u32,
+}
+
+/// Checkpoints of a WAL.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WalCheckpoints {
+    /// How many.
+    pub count: u64,
+    /// How long.
+    pub duration_s: Dist,
+    /// Pages written.
+    pub pages: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Syncing calls.
+    pub fsyncs: u64,
+    /// By whom.
+    #[serde(default)]
+    pub paid_by: Vec<Deed>,
 }
 
 /// A statement without its literals.
@@ -236,6 +331,8 @@ pub struct Statement {
     pub busy: u64,
     /// Of these, without a wait.
     pub busy_at_once: u64,
+    /// Of these, because of an old snapshot.
+    pub busy_snapshot: u64,
     /// Time inside SQLite, all in all.
     pub total_s: f64,
     /// Waits for locks.

@@ -42,7 +42,8 @@ fn extra(name: &str) -> Result<PathBuf> {
     found.pop().with_context(|| format!("no `{name}` in `{}`: run `cargo xtask setup`", venv.display()))
 }
 
-fn with_packages(name: &str) -> Result<Command> {
+/// Python with packages that only some tests need.
+pub(crate) fn with_packages(name: &str) -> Result<Command> {
     let mut command = Command::new(python()?);
     command.env("PYTHONPATH", extra(name)?).current_dir(targets());
     Ok(command)
@@ -170,6 +171,16 @@ pub fn file_server(folder: &Path) -> Result<Server> {
     let addr = free_addr(V4)?;
     let mut server = script("file_server.py", &[&addr.port().to_string(), &folder.to_string_lossy()], addr)?;
     server.wait_until(|| TcpStream::connect(addr).is_ok())?;
+    Ok(server)
+}
+
+/// A server whose requests wait for the locks of a database.
+pub fn lock_server(database: &Path) -> Result<Server> {
+    let addr = free_addr(V4)?;
+    let mut command = Command::new(python()?);
+    command.arg(targets().join("locks/serve.py")).arg(addr.port().to_string()).arg(database);
+    let mut server = Server::spawn(command, addr)?;
+    server.wait_for_workers(1)?;
     Ok(server)
 }
 

@@ -102,7 +102,7 @@ enum Moves {
 fn is_watched(number: u64) -> bool {
     is_on(Rooms::SOCKET) && is_socket_call(number)
         || is_on(Rooms::FILE_IO) && file_io::is_file_call(number)
-        || is_on(Rooms::SQLITE) && is_sleep(number)
+        || is_on(Rooms::SQLITE) && (is_sleep(number) || sqlite::is_checkpoint_call(number))
         || is_on(Rooms::SQLITE_STATEMENTS) && number == nr::FUTEX
 }
 
@@ -205,6 +205,9 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
     }
     if is_sleep(number_now) {
         return if is_on(Rooms::SQLITE) { sqlite::sleep(ctx, &call, number_now, &arg) } else { None };
+    }
+    if is_on(Rooms::SQLITE) && sqlite::is_checkpoint_call(number_now) {
+        sqlite::wrote(ctx.pid(), &call);
     }
     if is_on(Rooms::SOCKET) && is_socket_call(number_now) {
         let is_done = socket_call(ctx, &call, number_now, &arg);

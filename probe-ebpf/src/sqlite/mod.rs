@@ -4,6 +4,7 @@
 //! A conflict between threads of one process never reaches the kernel: of such a wait the sleeps are all that is seen
 //! here. What it waited for, and whether it was SQLite that slept, is decided in user space.
 
+mod checkpoint;
 mod statement;
 
 use aya_ebpf::{
@@ -86,6 +87,9 @@ fn try_lock(ctx: &RawTracePointContext) -> Option<i32> {
         name(ctx, file, lock.file, now);
     }
     let ret: i32 = ctx.arg(2);
+    if flags & LOCK_TRACED != 0 && ret == 0 {
+        checkpoint::locked(ctx, &lock, now);
+    }
     emit(&LockRaw {
         header: process::header(ctx, Kind::SqliteLock, now),
         file,
@@ -117,6 +121,7 @@ fn name(ctx: &RawTracePointContext, id: FileId, file: u64, now: u64) {
     emit(raw);
 }
 
+pub(crate) use checkpoint::{is_checkpoint_call, wrote};
 pub(crate) use statement::futex;
 
 /// The statement that this thread executes; see [`statement::current`].

@@ -96,6 +96,13 @@ pub(crate) fn sqlite_prepare_flags(ctx: ProbeContext) -> u32 {
     prepare(&ctx, 4).unwrap_or(0)
 }
 
+/// `sqlite3LockAndPrepare(db, sql, bytes, flags, old, &statement, &tail)`: what all of these call, and whoever has SQLite
+/// inside calls without them.
+#[uprobe]
+pub(crate) fn sqlite_prepare_inner(ctx: ProbeContext) -> u32 {
+    prepare(&ctx, 5).unwrap_or(0)
+}
+
 /// The return of any of these.
 #[uretprobe]
 pub(crate) fn sqlite_prepared(ctx: RetProbeContext) -> u32 {
@@ -217,6 +224,11 @@ fn text(ctx: &ProbeContext, address: u64, bytes: i32) -> Option<u64> {
     let raw = entry.as_mut_ptr();
     // SAFETY: `raw` is valid for the whole record.
     let text = unsafe { &raw mut (*raw).text };
+    // The hash takes in what stands behind the text.
+    for index in 0..SQL_CAPTURE / 8 {
+        // SAFETY: within the array. Volatile, so that it becomes no call.
+        unsafe { text.cast::<u64>().add(index).write_volatile(0) };
+    }
     let len = if bytes < 0 {
         // SAFETY: the destination is as long as said; the helper checks the source.
         let read = unsafe { probe_read_user_str(text.cast(), SQL_CAPTURE as u32, address as *const _) };
@@ -255,21 +267,23 @@ fn text(ctx: &ProbeContext, address: u64, bytes: i32) -> Option<u64> {
     Some(sql)
 }
 
-/// Of the bytes, never 0. Not for tables that somebody could want to fill: these make room.
+/// Of the bytes, never 0, with zeroes behind them. Not for tables that somebody could want to fill: these make room.
+///
+/// By the piece: each place at which it could end is one from which the verifier looks at all that follows.
 #[inline(always)]
 fn hash(text: &[u64; SQL_CAPTURE / 8], len: usize) -> u64 {
     /// Of the golden ratio, as in many hashes of words.
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    /// Words of a piece.
+    const PIECE: usize = 32;
     let mut hash = len as u64;
-    for (index, word) in text.iter().enumerate() {
-        let begin = index * 8;
-        if begin >= len {
+    for (index, words) in text.chunks_exact(PIECE).enumerate() {
+        if index * PIECE * 8 >= len {
             break;
         }
-        let rest = len - begin;
-        // Little endian: the last bytes of a word are its upper ones.
-        let word = if rest < 8 { *word & ((1 << (rest * 8)) - 1) } else { *word };
-        hash = (hash.rotate_left(29) ^ word).wrapping_mul(FACTOR);
+        for word in words {
+            hash = (hash.rotate_left(29) ^ *word).wrapping_mul(FACTOR);
+        }
     }
     hash | 1
 }

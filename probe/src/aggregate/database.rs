@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::blame::{BlameStats, WalStats, Whose};
 use super::{Durations, Evidence, Resolution, Subject};
 use crate::correlate::lock::{Blocker, DatabaseId, LockFinding, LockName, LockWait, Owner, Scope, WaitEnd};
+use crate::correlate::work::Work;
 use crate::profile::Metric;
 
 /// Databases that are counted; all others are counted together in the last one.
@@ -29,6 +31,8 @@ const OTHERS: &str = "(others)";
 pub struct Databases {
     all: Vec<DatabaseStats>,
     names: FxHashMap<u32, String>,
+    /// Of all kinds, on these databases or not.
+    requests: u64,
 }
 
 /// The numbers of one database.
@@ -61,7 +65,11 @@ pub struct DatabaseStats {
     /// Holds by holder and lock; all holders beyond the bound are process 0.
     pub holders: BTreeMap<(Owner, LockName), HoldStats>,
     /// Checkpoints of the WAL by the tree's threads.
-    pub checkpoints: Durations,
+    pub checkpoints: WalStats,
+    /// For whom threads waited, and for whom they kept others waiting.
+    pub blame: BlameStats,
+    /// Requests that the tree served.
+    pub requests: u64,
     /// Waits for a connection that another thread used.
     pub mutex_waits: Durations,
     /// By text; those beyond the bound together.
@@ -107,6 +115,8 @@ pub struct StatementStats {
     pub busy: u64,
     /// Of these, without a wait: see [`LockFinding::Statement`].
     pub busy_at_once: u64,
+    /// Of these, certainly with `SQLITE_BUSY_SNAPSHOT`.
+    pub busy_snapshot: u64,
     /// Waits for locks in it that ended.
     pub waits: u64,
     /// How long, all in all, nanoseconds.
@@ -142,21 +152,38 @@ impl Databases {
                 stats.transactions += 1;
                 stats.waited += u64::from(*waited_ns > 0);
             }),
-            LockFinding::Statement { database, sql, busy_ns, rows, code, is_busy_at_once } => {
+            LockFinding::Statement { database, sql, busy_ns, rows, code, is_busy_at_once, is_snapshot } => {
                 self.with(*database, |stats| {
                     stats.executions.record(*busy_ns);
                     let statement = stats.statement(sql.as_ref());
                     statement.add(*busy_ns, *rows, *code);
                     statement.busy_at_once += u64::from(*is_busy_at_once);
+                    statement.busy_snapshot += u64::from(*is_snapshot);
                 });
             }
             LockFinding::Mutex { database, waited_ns } => {
                 self.with(*database, |stats| stats.mutex_waits.record(*waited_ns));
             }
-            LockFinding::Checkpoint { database, took_ns, .. } => {
-                self.with(*database, |stats| stats.checkpoints.record(*took_ns));
+            LockFinding::Checkpoint { database, span, work, .. } => {
+                self.with(*database, |stats| stats.checkpoints.add(span.ns(), work));
             }
         }
+    }
+
+    /// Counts a thing that a thread did.
+    pub(super) fn add_work(&mut self, work: &Work, whose: Whose) {
+        self.with(work.database, |stats| stats.blame.add(work, whose));
+    }
+
+    /// Counts a request.
+    pub(super) fn add_request(&mut self) {
+        self.requests += 1;
+        self.all.iter_mut().for_each(|stats| stats.requests += 1);
+    }
+
+    /// Name of a thread, where it is known.
+    pub fn comm(&self, tid: u32) -> Option<&str> {
+        self.names.get(&tid).map(String::as_str)
     }
 
     /// Those of which something was counted, in the order in which their first locks were seen.
@@ -171,7 +198,7 @@ impl Databases {
             is_replaced: known.is_replaced,
             ..DatabaseStats::new(known.path.clone())
         });
-        Self { all: all.collect(), names: self.names.clone() }
+        Self { all: all.collect(), names: self.names.clone(), requests: 0 }
     }
 
     fn database(&mut self, path: String) {
@@ -183,7 +210,7 @@ impl Databases {
         for older in self.all.iter_mut().filter(|older| older.path == path) {
             older.is_replaced = true;
         }
-        self.all.push(DatabaseStats::new(path));
+        self.all.push(DatabaseStats { requests: self.requests, ..DatabaseStats::new(path) });
     }
 
     fn with(&mut self, database: DatabaseId, change: impl FnOnce(&mut DatabaseStats)) {
@@ -250,7 +277,9 @@ impl DatabaseStats {
             gave_up: 0,
             by_lock: BTreeMap::new(),
             holders: BTreeMap::new(),
-            checkpoints: Durations::new(Resolution::Coarse),
+            checkpoints: WalStats::new(),
+            blame: BlameStats::new(),
+            requests: 0,
             mutex_waits: Durations::new(Resolution::Coarse),
             statements: BTreeMap::new(),
             executions: Durations::new(Resolution::Fine),
@@ -266,6 +295,12 @@ impl DatabaseStats {
     /// Write transactions that had to wait, those included that gave up, and all of them.
     pub const fn contention(&self) -> (u64, u64) {
         (self.waited + self.writes_given_up, self.transactions + self.writes_given_up)
+    }
+
+    /// Requests that waited for a lock: at least, and at most.
+    pub fn requests_waited(&self) -> (u64, u64) {
+        let least = self.blame.requests.min(self.requests);
+        (least, least.saturating_add(self.blame.doubtful).min(self.requests))
     }
 
     fn holder(&mut self, owner: Owner, lock: LockName) -> &mut HoldStats {
@@ -298,6 +333,7 @@ impl Default for StatementStats {
             errors: 0,
             busy: 0,
             busy_at_once: 0,
+            busy_snapshot: 0,
             waits: 0,
             waited_ns: 0,
         }
@@ -322,10 +358,14 @@ impl Subject for DatabaseStats {
         let durations = match metric.quantity.name {
             "wait" => &self.waits,
             "overshoot" => &self.overshoot,
-            "wal_checkpoint" => &self.checkpoints,
+            "wal_checkpoint" => &self.checkpoints.duration,
             "statement" => &self.executions,
             "mutex_wait" => &self.mutex_waits,
             "contention" => return Some(Evidence::Share { part, whole }),
+            "request_contention" => {
+                let (least, most) = self.requests_waited();
+                return Some(Evidence::ShareBetween { least, most, whole: self.requests });
+            }
             "gave_up" => return Some(Evidence::Count { count: self.gave_up, samples: whole }),
             _ => return None,
         };

@@ -20,6 +20,15 @@ pub enum Evidence<'a> {
         /// Of how many.
         whole: u64,
     },
+    /// A part of `whole` of which only bounds are known.
+    ShareBetween {
+        /// As many at least.
+        least: u64,
+        /// As many at most.
+        most: u64,
+        /// Of how many.
+        whole: u64,
+    },
     /// A number of things that happened; a rate is made of it by the length of the run.
     Count {
         /// How many.

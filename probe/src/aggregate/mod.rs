@@ -3,6 +3,7 @@
 //! Nothing is judged here. Bounded in memory by the number of endpoints, whatever the length of the run.
 
 mod abort;
+mod blame;
 mod database;
 mod drift;
 mod durations;
@@ -21,8 +22,10 @@ mod websocket;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use abort::AbortWatch;
+pub use blame::{BlameStats, Deed, Sum, WalStats, Whose};
 pub use database::{DatabaseStats, Databases, HoldStats, WaitStats};
 pub use drift::Drift;
 pub use durations::{Durations, Resolution};
@@ -39,6 +42,7 @@ pub use stage::{CheckpointStats, PipelineStats, StageStats, StageTable};
 pub use stats::{EndpointStats, ListenerStats};
 pub use websocket::WebSocketStats;
 
+use crate::correlate::work::{Did, For, Work};
 use crate::correlate::{Exchange, Finding};
 use crate::event::Ending;
 use crate::profile::{Kind, Profile};
@@ -127,6 +131,7 @@ impl Aggregate {
                 self.websockets.entry(index).or_default().add(seen);
             }
             Finding::Lock(finding) => self.databases.add(finding),
+            Finding::Work(work) => self.add_work(work),
             Finding::Delivery { method, path, delivery_ns } => {
                 self.endpoint(method, path).delivery.record(*delivery_ns);
                 self.overall.delivery.record(*delivery_ns);
@@ -144,6 +149,7 @@ impl Aggregate {
         let index = self.table.index_of(&exchange.method, &exchange.path);
         self.endpoint_at(index).add(exchange);
         self.overall.add(exchange);
+        self.databases.add_request();
         if let (Some(timing), Ending::Complete) = (&exchange.timing, exchange.ending) {
             self.gpus.in_app(index, timing.in_app(exchange.end_ns));
         }
@@ -155,6 +161,28 @@ impl Aggregate {
         if exchange.ending == Ending::Complete {
             self.recent.add(exchange.end_ns);
         }
+    }
+
+    fn add_work(&mut self, work: &Work) {
+        let whose = match &work.whose {
+            For::Stage { name, index, is_whole } => {
+                if *is_whole && work.did == Did::Waited {
+                    self.stages.add_lock_wait(name, work.ns);
+                }
+                Whose::Stage { name: Arc::from(name.as_str()), index: *index }
+            }
+            For::Requests { targets, by_reader, .. } => {
+                let mut named = targets.iter().map(|target| self.table.index_of(&target.0, &target.1));
+                match named.next() {
+                    Some(first) if named.all(|next| next == first) => {
+                        Whose::Endpoint { name: Arc::from(self.table.name(first)), by_reader: *by_reader }
+                    }
+                    _ => Whose::Unknown,
+                }
+            }
+            For::Nobody => Whose::Unknown,
+        };
+        self.databases.add_work(work, whose);
     }
 
     fn endpoint(&mut self, method: &str, path: &str) -> &mut EndpointStats {

@@ -33,6 +33,9 @@ pub struct StageStats {
     pub io_ns: u128,
     /// Sum of the time of those of which the time in files is known.
     pub io_of_ns: u128,
+    /// Sum of the time of the same in which they waited for locks of SQLite.
+    #[serde(default)]
+    pub lock_ns: u128,
 }
 
 impl Default for StageStats {
@@ -45,6 +48,7 @@ impl Default for StageStats {
             transition: Durations::new(Resolution::Fine),
             io_ns: 0,
             io_of_ns: 0,
+            lock_ns: 0,
         }
     }
 }
@@ -270,6 +274,13 @@ impl StageTable {
         if let Some(io_ns) = run.io_ns {
             stats.io_ns += u128::from(io_ns.min(took_ns));
             stats.io_of_ns += u128::from(took_ns);
+        }
+    }
+
+    /// A stage that one thread did waited for a lock.
+    pub(super) fn add_lock_wait(&mut self, stage: &str, ns: u64) {
+        if let Some(stats) = self.stages.get_mut(stage) {
+            stats.lock_ns += u128::from(ns);
         }
     }
 

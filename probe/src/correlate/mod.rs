@@ -5,6 +5,7 @@ pub mod lock;
 mod request;
 pub mod stage;
 mod websocket;
+pub mod work;
 
 pub use gpu::{GpuTimeline, Overlap};
 pub use request::Correlator;
@@ -97,6 +98,8 @@ pub enum Finding {
     WebSocket(std::sync::Arc<str>, Seen),
     /// Something about the locks of a SQLite database.
     Lock(lock::LockFinding),
+    /// It became known for whom a thread did something with a database.
+    Work(Box<work::Work>),
     /// A response reached its peer.
     Delivery {
         /// Method of the request that it answered.
@@ -134,6 +137,7 @@ impl Finding {
             Self::Stage(run) => Some(run.end_ns),
             Self::Checkpoint(write) => Some(write.file.ts_ns),
             Self::Document(end) => Some(end.since_ns),
+            Self::Work(work) => Some(work.end_ns),
             _ => None,
         }
     }

@@ -162,6 +162,7 @@ mod tests {
         Request {
             conn: 1,
             pid: 1,
+            tid: 1,
             port: 80,
             outgoing: None,
             method: "GET".to_owned(),

@@ -44,6 +44,9 @@ pub struct Request {
     pub conn: ConnId,
     /// The process that read it.
     pub pid: u32,
+    /// The thread that read its first byte; 0 where that is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tid: u32,
     /// The server's port; 0 on Unix-domain sockets.
     pub port: u16,
     /// Of a request that the tree made: whom it asked, `host:port` or `unix:/path`, printable.
@@ -66,6 +69,11 @@ pub struct Request {
     /// When the peer had acknowledged everything that was sent before this request, where that was seen:
     /// the end of the delivery of the response before it.
     pub acked_ns: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How a response ended.

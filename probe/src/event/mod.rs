@@ -28,8 +28,8 @@ pub use phase::{Abort, Course, Load, LoadOutcome, Phase};
 pub use process::{Exec, Exit, Fork};
 pub use resources::{DiskLook, MachineLook, ProcessLook, Resources};
 pub use sqlite::{
-    FileId, FileRole, LockChange, SqlId, Sqlite, SqliteFile, SqliteLock, SqliteMutex, SqliteSleep,
-    SqliteStatement, SqliteText,
+    FileId, FileRole, LockChange, SqlId, Sqlite, SqliteCheckpoint, SqliteFile, SqliteLock, SqliteMutex,
+    SqliteSleep, SqliteStatement, SqliteText,
 };
 pub use summary::{BlindSpot, DiskStats, EndedBy, FileStats, Listener, Summary, SyscallStats};
 pub use took::Took;

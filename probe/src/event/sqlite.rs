@@ -24,6 +24,8 @@ pub enum Sqlite {
     Statement(SqliteStatement),
     /// A thread waited inside SQLite for another one that uses the same connection.
     Mutex(SqliteMutex),
+    /// A checkpoint of a WAL is over; its lock is given back by the next event of its thread.
+    Checkpoint(SqliteCheckpoint),
 }
 
 impl Sqlite {
@@ -36,6 +38,7 @@ impl Sqlite {
             Self::Text(text) => text.ts_ns,
             Self::Statement(statement) => statement.end_ns,
             Self::Mutex(mutex) => mutex.end_ns,
+            Self::Checkpoint(checkpoint) => checkpoint.ts_ns,
         }
     }
 }
@@ -181,4 +184,26 @@ pub struct SqliteMutex {
     pub sql: Option<SqlId>,
     /// As [`SqliteStatement::connection`].
     pub connection: u64,
+}
+
+/// See [`Sqlite::Checkpoint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SqliteCheckpoint {
+    /// Its end.
+    pub ts_ns: u64,
+    /// The process.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// The statement that made it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlId>,
+    /// Pages written.
+    pub pages: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Syncing calls.
+    pub syncs: u64,
+    /// Time inside them.
+    pub sync_ns: u64,
 }

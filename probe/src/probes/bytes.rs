@@ -53,6 +53,8 @@ pub struct Bytes<'a> {
     pub conn: ConnId,
     /// The process that called.
     pub pid: u32,
+    /// The thread; 0 where that is not known.
+    pub tid: u32,
     /// Local port; 0 on Unix-domain sockets.
     pub port: u16,
     /// Entry of the call, where it was seen.

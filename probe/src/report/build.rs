@@ -94,7 +94,10 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
             .collect(),
         stages: spans
             .iter()
-            .flat_map(|span| stage::stages(span.numbers.stages(), &span.phase.name))
+            .flat_map(|span| {
+                let has_databases = span.numbers.databases.used().next().is_some();
+                stage::stages(span.numbers.stages(), &span.phase.name, has_databases)
+            })
             .collect(),
         checkpoints: spans
             .iter()

@@ -1,19 +1,23 @@
 //! The report's section on SQLite databases.
 
-use super::model::{Checkpoints, Database, Distribution, Holder, LockWaits, Statement};
-use crate::aggregate::{DatabaseStats, Databases};
+use std::collections::BTreeMap;
+
+use super::model::{
+    Checkpoints, Database, Deed, Distribution, Holder, LockWaits, RequestWaits, Statement, WaitsOf, Whose,
+};
+use crate::aggregate::{self, DatabaseStats, Databases, Sum};
 use crate::correlate::lock::Scope;
 
 const NS_PER_S: f64 = 1e9;
 
 /// Every database, by name; those of one name in the order of time.
 pub(super) fn section(databases: &Databases, phase: &str) -> Vec<Database> {
-    let mut all: Vec<Database> = databases.used().map(|stats| database(stats, phase)).collect();
+    let mut all: Vec<Database> = databases.used().map(|stats| database(databases, stats, phase)).collect();
     all.sort_by(|a, b| a.database.cmp(&b.database));
     all
 }
 
-fn database(stats: &DatabaseStats, phase: &str) -> Database {
+fn database(databases: &Databases, stats: &DatabaseStats, phase: &str) -> Database {
     let (waited, transactions) = stats.contention();
     Database {
         database: stats.path.clone(),
@@ -29,13 +33,21 @@ fn database(stats: &DatabaseStats, phase: &str) -> Database {
         gave_up: stats.gave_up,
         unfinished_s: Distribution::from(&stats.unfinished),
         by_lock: by_lock(stats),
+        by_whom: by_whom(stats),
+        by_request: by_request(stats),
+        behind: deeds(databases, &stats.blame.behind),
         holders: holders(stats),
         execution_s: Distribution::from(&stats.executions),
         statements: statements(stats),
         mutex_wait_s: Distribution::from(&stats.mutex_waits),
         wal_checkpoints: Checkpoints {
-            count: stats.checkpoints.count(),
-            duration_s: Distribution::from(&stats.checkpoints),
+            count: stats.checkpoints.duration.count(),
+            duration_s: Distribution::from(&stats.checkpoints.duration),
+            pages: stats.checkpoints.pages,
+            bytes: stats.checkpoints.bytes,
+            fsyncs: stats.checkpoints.syncs,
+            fsync_s: stats.checkpoints.sync_ns as f64 / NS_PER_S,
+            paid_by: deeds(databases, &stats.blame.checkpoints),
         },
     }
 }
@@ -52,6 +64,65 @@ fn by_lock(stats: &DatabaseStats) -> Vec<LockWaits> {
         wait_s: Distribution::from(&waits.waits),
     });
     of_lock.collect()
+}
+
+fn by_whom(stats: &DatabaseStats) -> Vec<WaitsOf> {
+    let each = stats.blame.waits.iter().map(|(of, sum)| WaitsOf {
+        whose: whose(of),
+        waits: sum.times,
+        wait_s: sum.ns as f64 / NS_PER_S,
+    });
+    let mut all: Vec<WaitsOf> = each.collect();
+    all.sort_by(|a, b| b.wait_s.total_cmp(&a.wait_s));
+    all
+}
+
+fn by_request(stats: &DatabaseStats) -> Option<RequestWaits> {
+    let (waited, waited_at_most) = stats.requests_waited();
+    let requests = stats.requests;
+    (requests > 0).then(|| RequestWaits {
+        requests,
+        waited,
+        waited_at_most,
+        contention_ratio: waited as f64 / requests as f64,
+    })
+}
+
+/// Those first that took longest.
+fn deeds(databases: &Databases, all: &BTreeMap<aggregate::Deed, Sum>) -> Vec<Deed> {
+    let mut all: Vec<_> = all.iter().collect();
+    all.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.ns));
+    let deed = |(deed, sum): (&aggregate::Deed, &Sum)| {
+        let most = sum.owners.iter().max_by_key(|(_, ns)| **ns).map(|(owner, _)| *owner);
+        Deed {
+            lock: deed.lock,
+            statement: deed.sql.as_deref().map(str::to_owned),
+            whose: whose(&deed.whose),
+            in_target: deed.traced,
+            times: sum.times,
+            total_s: sum.ns as f64 / NS_PER_S,
+            threads: sum.owners.len() as u64,
+            pid: most.map_or(0, |owner| owner.pid),
+            tid: most.map_or(0, |owner| owner.tid),
+            comm: most.and_then(|owner| databases.comm(owner.tid)).map(str::to_owned),
+        }
+    };
+    all.into_iter().map(deed).collect()
+}
+
+fn whose(whose: &aggregate::Whose) -> Option<Whose> {
+    let (kind, name, index, joined_by) = match whose {
+        aggregate::Whose::Endpoint { name, by_reader: true } => ("endpoint", name, None, "thread"),
+        aggregate::Whose::Endpoint { name, by_reader: false } => ("endpoint", name, None, "only_in_flight"),
+        aggregate::Whose::Stage { name, index } => ("stage", name, *index, "checkpoint"),
+        aggregate::Whose::Unknown => return None,
+    };
+    Some(Whose {
+        kind: kind.to_owned(),
+        name: name.as_ref().to_owned(),
+        index,
+        joined_by: joined_by.to_owned(),
+    })
 }
 
 fn holders(stats: &DatabaseStats) -> Vec<Holder> {
@@ -82,6 +153,7 @@ fn statements(stats: &DatabaseStats) -> Vec<Statement> {
             errors: statement.errors,
             busy: statement.busy,
             busy_at_once: statement.busy_at_once,
+            busy_snapshot: statement.busy_snapshot,
             total_s: duration_s.mean.unwrap_or_default() * statement.duration.count() as f64,
             duration_s,
             lock_waits: statement.waits,

@@ -69,9 +69,11 @@ pub(super) fn checkpoints(profile: &Profile, table: &StageTable, phase: &str) ->
 }
 
 /// In their order.
-pub(super) fn stages(table: &StageTable, phase: &str) -> Vec<Stage> {
+pub(super) fn stages(table: &StageTable, phase: &str, has_databases: bool) -> Vec<Stage> {
     let stages = table.stages().into_iter().map(|(name, index, stats)| {
-        let file_io = (stats.io_of_ns > 0).then(|| stats.io_ns as f64 / stats.io_of_ns as f64);
+        let share = |ns: u128| (stats.io_of_ns > 0).then(|| ns as f64 / stats.io_of_ns as f64);
+        let file_io = share(stats.io_ns);
+        let sqlite_wait = share(stats.lock_ns).filter(|_| has_databases);
         Stage {
             stage: name.to_owned(),
             index,
@@ -83,9 +85,9 @@ pub(super) fn stages(table: &StageTable, phase: &str) -> Vec<Stage> {
             transition_s: Distribution::from(&stats.transition),
             shares: Shares {
                 file_io,
-                sqlite_wait: None,
+                sqlite_wait,
                 gpu_busy: None,
-                other: file_io.map(|file_io| 1.0 - file_io),
+                other: file_io.map(|file_io| (1.0 - file_io - sqlite_wait.unwrap_or_default()).max(0.0)),
             },
         }
     });

@@ -237,6 +237,9 @@ fn find(objective: &Objective, subject: &dyn Subject, run: &Confidence) -> Findi
             find_duration(objective, durations, untimed, stat)
         }
         (Some(Evidence::Share { part, whole }), _) => find_share(objective, part, whole),
+        (Some(Evidence::ShareBetween { least, most, whole }), _) => {
+            find_share_between(objective, least, most, whole)
+        }
         (Some(Evidence::Count { count, samples }), _) => {
             if samples == 0 {
                 no_data()
@@ -344,6 +347,21 @@ fn find_share(objective: &Objective, part: u64, whole: u64) -> Finding {
     let doubt =
         (whole < needed && !is_proven).then(|| format!("{whole} of at least {needed} {}s", quantity.sample));
     Finding { value: Some(value), samples: whole, interval: Some(interval), doubt }
+}
+
+/// As the worse of two shares, where the verdict is the same with either.
+fn find_share_between(objective: &Objective, least: u64, most: u64, whole: u64) -> Finding {
+    let [better, worse] =
+        if objective.metric.quantity.higher_is_better { [most, least] } else { [least, most] };
+    let finding = find_share(objective, worse, whole);
+    let share = |part: u64| part as f64 / whole.max(1) as f64;
+    if finding.doubt.is_some() || grade(objective, share(better)) == grade(objective, share(worse)) {
+        return finding;
+    }
+    let percent = |part: u64| share(part) * 100.0;
+    let doubt =
+        format!("between {:.1} % and {:.1} %: of some it cannot be told", percent(least), percent(most));
+    Finding { doubt: Some(doubt), ..finding }
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ fn one_attempt_is_no_wait() -> Result<()> {
     }
     let got = database(&probe.finish()?.report, &path)?;
     ensure!((got.lock_waits, got.attempts, got.unfinished_s.count) == (0, 0, 0), "{got:?}");
+    let busy = got.statements.iter().find(|statement| statement.sql == "BEGIN IMMEDIATE");
+    let busy = busy.map(|statement| (statement.busy, statement.busy_at_once, statement.busy_snapshot));
+    ensure!(busy == Some((5, 5, 0)), "no snapshot was old: {got:?}");
     Ok(())
 }
 

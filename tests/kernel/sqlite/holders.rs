@@ -11,7 +11,7 @@ use probe_tests::{
 };
 use serde_json::json;
 
-use super::database;
+use super::{Pair, database};
 use crate::{Suite, add, watch::CLOCK_NANOSLEEP};
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -126,11 +126,7 @@ fn a_lock_before_the_attach() -> Result<()> {
 /// A child that inherits everything but the locks has none of them.
 fn a_fork_while_holding() -> Result<()> {
     for mode in ["wal", "delete"] {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("app.db");
-        let (mut hands, holder) = target(&path, mode)?;
-        hands.open("b", "b", &path, 20.0)?;
-        let waiter = hands.sql("b", "b", "SELECT * FROM t")?.tid;
+        let Pair { folder: _folder, path, mut hands, holder, waiter } = Pair::new(mode)?;
         let probe = Probe::attach(hands.pid(), &[])?;
         hands.sql("a", "a", "BEGIN IMMEDIATE")?;
         hands.ask("c", "fork", &json!({}))?;

@@ -11,7 +11,7 @@ use probe_tests::{
 };
 
 use super::{
-    database,
+    Pair, database,
     holders::{target, until_asleep},
 };
 use crate::{Suite, add};
@@ -36,7 +36,7 @@ const SLOW: &str =
 const SLOW_SHOWN: &str =
     "WITH RECURSIVE c (x) AS (SELECT ? UNION ALL SELECT x + ? FROM c WHERE x < ?) SELECT count (*) FROM c";
 
-fn statement<'a>(database: &'a Database, sql: &str) -> Result<&'a Statement> {
+pub(super) fn statement<'a>(database: &'a Database, sql: &str) -> Result<&'a Statement> {
     let found: Vec<&Statement> = database.statements.iter().filter(|found| found.sql == sql).collect();
     ensure!(found.len() == 1, "`{sql}` stands {} times in {:?}", found.len(), database.statements);
     Ok(found[0])
@@ -128,7 +128,10 @@ fn a_snapshot_that_is_old() -> Result<()> {
     hands.sql("a", "a", "ROLLBACK")?;
     let got = database(&probe.finish()?.report, &path)?;
     let update = statement(&got, "UPDATE t SET x = ?")?;
-    ensure!((update.errors, update.busy, update.busy_at_once) == (1, 1, 1), "{update:?}");
+    ensure!(
+        (update.errors, update.busy, update.busy_at_once, update.busy_snapshot) == (1, 1, 1, 1),
+        "{update:?}"
+    );
     ensure!((got.lock_waits, got.gave_up) == (0, 0), "{got:?}");
     Ok(())
 }
@@ -163,11 +166,7 @@ fn a_shared_connection() -> Result<()> {
 /// A transaction is held for the statement in it that took longest.
 fn what_it_was_held_for() -> Result<()> {
     for mode in ["wal", "delete"] {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("app.db");
-        let (mut hands, holder) = target(&path, mode)?;
-        hands.open("b", "b", &path, 20.0)?;
-        let waiter = hands.sql("b", "b", "SELECT * FROM t")?.tid;
+        let Pair { folder: _folder, path, mut hands, holder, waiter } = Pair::new(mode)?;
         let probe = Probe::attach(hands.pid(), &[])?;
         hands.sql("a", "a", "BEGIN IMMEDIATE")?;
         hands.sql("a", "a", "UPDATE t SET x = 'secret'")?;

@@ -1,21 +1,24 @@
 """A process whose threads do with SQLite what they are told, one line at a time, and say what it took.
 
 A line on stdin is a JSON object: `thread` (made when it is new), `do`, and what that needs. The answer, a line on stdout,
-comes when it is done, so that several threads can be in something at once.
+comes when it is done, so that several threads can be in something at once. The argument is the module by which it speaks to
+SQLite: `sqlite3`, `pysqlite3` or `apsw`.
 """
 
 import ctypes
+import importlib
 import json
 import os
 import queue
 import resource
-import sqlite3
 import sys
 import threading
 import time
 
 connections = {}
 descriptors = []
+MODULE = sys.argv[1] if len(sys.argv) > 1 else "sqlite3"
+sqlite = importlib.import_module("pysqlite3.dbapi2" if MODULE == "pysqlite3" else MODULE)
 libc = ctypes.CDLL(None, use_errno=True)
 speech = threading.Lock()
 
@@ -25,14 +28,26 @@ def switches():
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
+def connect(database, timeout):
+    if MODULE == "apsw":
+        connection = sqlite.Connection(database)
+        connection.set_busy_timeout(int(timeout * 1000))
+        return connection
+    return sqlite.connect(database, timeout=timeout, isolation_level=None, check_same_thread=False)
+
+
 def do(task):
     what = task["do"]
     if what == "open":
-        connections[task["connection"]] = sqlite3.connect(
-            task["database"], timeout=task["timeout"], isolation_level=None, check_same_thread=False
-        )
+        connections[task["connection"]] = connect(task["database"], task["timeout"])
     elif what == "sql":
-        connections[task["connection"]].execute(task["sql"]).fetchall()
+        rows = connections[task["connection"]].execute(task["sql"]).fetchall()
+        return list(rows[0]) if rows and task.get("row") else None
+    elif what == "write":
+        # A file like a checkpoint: written, closed.
+        os.makedirs(os.path.dirname(task["path"]), exist_ok=True)
+        with open(task["path"], "w") as file:
+            file.write("{}")
     elif what == "close":
         connections.pop(task["connection"]).close()
     elif what == "sleep":
@@ -51,21 +66,24 @@ def do(task):
             libc.prctl(1, 9)
             while True:
                 libc.pause()
+    return None
 
 
 def work(name, tasks):
     while True:
         task = tasks.get()
-        error = None
+        error, code, row = None, None, None
         before = switches()
         begin = time.perf_counter()
         try:
-            do(task)
-        except sqlite3.Error as failed:
+            row = do(task)
+        except sqlite.Error as failed:
             error = str(failed)
+            code = getattr(failed, "extendedresult", None) or getattr(failed, "sqlite_errorcode", None)
         took = time.perf_counter() - begin
         slept = switches() > before
-        answer = {"thread": name, "tid": threading.get_native_id(), "took_s": took, "slept": slept, "error": error}
+        answer = {"thread": name, "tid": threading.get_native_id(), "took_s": took, "slept": slept}
+        answer |= {"error": error, "code": code, "row": row}
         with speech:
             print(json.dumps(answer), flush=True)
 

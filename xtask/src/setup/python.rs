@@ -15,8 +15,11 @@ use crate::{exec, paths};
 const REQUIREMENTS: &str = "tests/targets/docpipeline/requirements.txt";
 /// What only the tests need, each in a folder of its own inside the environment: two versions of one package may be
 /// among them.
-const EXTRAS: [(&str, &str); 2] =
-    [("servers", "tests/targets/servers/requirements.txt"), ("uvloop", "tests/targets/servers/uvloop.txt")];
+const EXTRAS: [(&str, &str); 3] = [
+    ("servers", "tests/targets/servers/requirements.txt"),
+    ("uvloop", "tests/targets/servers/uvloop.txt"),
+    ("locks", "tests/targets/locks/requirements.txt"),
+];
 /// What the corpus is made by.
 const CORPUS_SOURCES: [&str; 2] =
     ["tests/targets/docpipeline/corpus.py", "tests/targets/docpipeline/drawing.py"];

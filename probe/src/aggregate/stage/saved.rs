@@ -49,6 +49,7 @@ impl StageStats {
         self.transition.merge(&other.transition);
         self.io_ns = self.io_ns.saturating_add(other.io_ns);
         self.io_of_ns = self.io_of_ns.saturating_add(other.io_of_ns);
+        self.lock_ns = self.lock_ns.saturating_add(other.lock_ns);
     }
 }
 

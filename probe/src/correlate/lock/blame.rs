@@ -9,14 +9,25 @@ use super::wait::{Awaited, Waiting};
 use super::{Owner, Span};
 use crate::event::SqlId;
 
+/// A hold that keeps somebody waiting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InTheWay {
+    /// Its process is of the traced tree.
+    pub(super) traced: bool,
+    /// For how much of the wait, nanoseconds.
+    pub(super) blocked_ns: u64,
+    /// The last moment of that.
+    pub(super) until_ns: u64,
+}
+
 /// A wait under way, and who was to blame for it so far.
 #[derive(Debug)]
 pub(super) struct Wait {
     pub(super) waiting: Waiting,
     /// The statement that waits.
     pub(super) sql: Option<SqlId>,
-    /// Holds, by holder, lock and begin; of the traced tree, nanoseconds.
-    pub(super) blockers: BTreeMap<(Owner, Slot, bool, u64), (bool, u64)>,
+    /// By holder, lock and begin.
+    pub(super) blockers: BTreeMap<(Owner, Slot, bool, u64), InTheWay>,
     /// Part of it in which somebody held the lock, nanoseconds.
     pub(super) covered_ns: u64,
 }
@@ -56,7 +67,10 @@ pub(super) fn account(
     let mut covered_to = span.start_ns;
     for (hold, held) in databases[awaited.database].holds.conflicts(slot, is_write, waiter, span) {
         let blocker = (hold.owner, slot, hold.is_write, hold.since_ns);
-        wait.blockers.entry(blocker).or_insert((hold.traced, 0)).1 += held.ns();
+        let new = InTheWay { traced: hold.traced, blocked_ns: 0, until_ns: 0 };
+        let known = wait.blockers.entry(blocker).or_insert(new);
+        known.blocked_ns += held.ns();
+        known.until_ns = known.until_ns.max(held.end_ns);
         wait.covered_ns += held.end_ns.saturating_sub(held.start_ns.max(covered_to));
         covered_to = covered_to.max(held.end_ns);
     }

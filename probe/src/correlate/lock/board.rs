@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use super::blame::{Wait, account, awaited_in};
+use super::blame::{InTheWay, Wait, account, awaited_in};
 use super::hold::{Ended, Hold, Holds};
 use super::name::Slot;
 use super::statement::Statements;
 use super::thread::{Thread, Transaction};
 use super::wait::{Awaited, WaitEnd, Waiting};
 use super::{Blocker, DatabaseId, LockFinding, LockWait, Owner, Scope, Span};
-use crate::event::{Event, FileId, FileRole, LockChange, Sqlite, SqliteFile, SqliteLock, SqliteSleep};
+use crate::event::{
+    Event, FileId, FileRole, LockChange, Sqlite, SqliteCheckpoint, SqliteFile, SqliteLock, SqliteSleep,
+};
 
 /// Databases that are followed; the locks of more are not.
 const MAX_DATABASES: usize = 4096;
@@ -43,6 +45,8 @@ pub struct LockBoard {
     pub(super) threads: FxHashMap<u32, Thread>,
     transactions: FxHashMap<(DatabaseId, u32), Transaction>,
     sweep_at_ns: u64,
+    /// Of the thread that is about to give its lock back.
+    pub(super) checkpoint: Option<SqliteCheckpoint>,
 }
 
 impl LockBoard {
@@ -54,6 +58,7 @@ impl LockBoard {
             Event::Sqlite(Sqlite::Sleep(sleep)) => self.sleep(sleep, out),
             Event::Sqlite(Sqlite::Text(text)) => self.statements.tell(text.sql, &text.text),
             Event::Sqlite(Sqlite::Statement(statement)) => self.statement(statement, out),
+            Event::Sqlite(Sqlite::Checkpoint(checkpoint)) => self.checkpoint = Some(*checkpoint),
             Event::Sqlite(Sqlite::Mutex(mutex)) => self.mutex(mutex, out),
             Event::Exit(exit) => self.exit(exit.pid, out),
             _ => {}
@@ -181,10 +186,8 @@ impl LockBoard {
         }
         let key = (database, owner.pid);
         if hold.is_write && slot.name(true).is_for_writing() && is_new {
-            // Who looks whether the index of the WAL is whole does not read yet.
-            let is_recovery =
-                slot == Slot::WAL_WRITE && !self.databases[database].holds.is_reading(owner.pid);
-            self.transactions.insert(key, Transaction { waited_ns, is_recovery });
+            let has_read = slot != Slot::WAL_WRITE || self.databases[database].holds.is_reading(owner.pid);
+            self.transactions.insert(key, Transaction { waited_ns, is_recovery: false, has_read });
         } else if let Some(transaction) = self.transactions.get_mut(&key) {
             transaction.is_recovery |= slot == Slot::WAL_RECOVER && hold.is_write;
         }
@@ -216,18 +219,26 @@ impl LockBoard {
         if !hold.is_write || !hold.traced {
             return;
         }
+        if slot == Slot::WAL_WRITE {
+            self.thread(hold.owner).wrote_since_ns = hold.since_ns;
+        }
         if slot.name(true).is_for_writing()
             && let Some(transaction) = self.transactions.remove(&(database, hold.owner.pid))
             && !transaction.is_recovery
+            // Who looks whether the index of the WAL is whole does not read yet; builds with `SQLITE_ENABLE_SETLK_TIMEOUT`
+            // take the writer's lock first, and read then.
+            && (transaction.has_read || self.databases[database].holds.is_reading(hold.owner.pid))
         {
             out.push(LockFinding::Transaction { database, waited_ns: transaction.waited_ns });
         }
         if slot == Slot::WAL_CKPT
-            && let Some(took_ns) = held_ns
+            && !hold.is_older
             // A recovery takes both at once.
             && self.databases[database].holds.of(Slot::WAL_RECOVER, hold.owner.pid).is_none()
         {
-            out.push(LockFinding::Checkpoint { database, owner: hold.owner, took_ns });
+            let work = self.checkpoint_work(hold.owner);
+            let span = Span { start_ns: hold.since_ns, end_ns };
+            out.push(LockFinding::Checkpoint { database, owner: hold.owner, span, work });
         }
     }
 
@@ -352,10 +363,12 @@ impl LockBoard {
             overshoot_ns: (covered_ns > 0).then(|| waiting.span.ns().saturating_sub(covered_ns)),
             blockers: blockers
                 .into_iter()
-                .map(|((owner, slot, is_write, since_ns), (traced, blocked_ns))| {
+                .map(|((owner, slot, is_write, since_ns), InTheWay { traced, blocked_ns, until_ns })| {
                     let sql = self.databases[awaited.database].holds.sql(slot, owner, since_ns);
                     let sql = self.statements.text(sql);
-                    Blocker { owner, lock: slot.name(is_write), traced, blocked_ns, sql }
+                    // One that is older than our view of it was found late.
+                    let held = Span { start_ns: since_ns.min(until_ns), end_ns: until_ns };
+                    Blocker { owner, lock: slot.name(is_write), traced, blocked_ns, held, sql }
                 })
                 .collect(),
         }));

@@ -52,6 +52,21 @@ impl Span {
     }
 }
 
+/// What a checkpoint of a WAL did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckpointWork {
+    /// Pages written.
+    pub pages: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Syncing calls.
+    pub syncs: u64,
+    /// Time inside them, nanoseconds.
+    pub sync_ns: u64,
+    /// The statement that made it.
+    pub sql: Option<Arc<str>>,
+}
+
 /// Where the holder of an awaited lock was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
@@ -97,6 +112,8 @@ pub struct Blocker {
     pub traced: bool,
     /// For how much of the wait, nanoseconds.
     pub blocked_ns: u64,
+    /// It held it since when, and until when that was in the way.
+    pub held: Span,
     /// What it held the lock for, where that is known.
     pub sql: Option<Arc<str>>,
 }
@@ -160,6 +177,8 @@ pub enum LockFinding {
         /// It failed with `SQLITE_BUSY` and had not waited: somebody else has written since its transaction began to
         /// read (`SQLITE_BUSY_SNAPSHOT`), waiting would be a deadlock, or the connection has no timeout.
         is_busy_at_once: bool,
+        /// And of these the first is certain: it had the writer's lock of the WAL, and gave it back in the same call.
+        is_snapshot: bool,
     },
     /// A thread waited for a connection that another one used.
     Mutex {
@@ -174,8 +193,10 @@ pub enum LockFinding {
         database: DatabaseId,
         /// Who did it.
         owner: Owner,
-        /// How long it took, nanoseconds.
-        took_ns: u64,
+        /// Its lock granted to given back.
+        span: Span,
+        /// What was done; nothing where that is not known.
+        work: CheckpointWork,
     },
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::wait::WaitEnd;
-use super::{DatabaseId, LockBoard, LockFinding, Owner};
-use crate::event::{SqlId, SqliteMutex, SqliteStatement};
+use super::{CheckpointWork, DatabaseId, LockBoard, LockFinding, Owner};
+use crate::event::{SqlId, SqliteCheckpoint, SqliteMutex, SqliteStatement};
 
 /// `SQLITE_BUSY` (sqlite3.h).
 const CODE_BUSY: i32 = 5;
+/// `SQLITE_BUSY_SNAPSHOT`, of a connection that asked for extended codes.
+const CODE_BUSY_SNAPSHOT: i32 = 517;
 /// The part of a result code that is not its extension.
 const PRIMARY: i32 = 0xff;
 
@@ -22,14 +24,23 @@ const MAX_EARLY_CONNECTIONS: usize = 1024;
 /// Texts that are remembered; the decoder tells of no more.
 const MAX_TEXTS: usize = 1 << 13;
 
+/// How a statement failed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Busy {
+    /// As [`LockFinding::Statement::is_busy_at_once`].
+    at_once: bool,
+    /// As [`LockFinding::Statement::is_snapshot`].
+    is_snapshot: bool,
+}
+
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     texts: FxHashMap<SqlId, Arc<str>>,
     connections: FxHashMap<(u32, u64), DatabaseId>,
-    /// Statements of connections of which it is not yet known where they lead, and whether they failed with
-    /// `SQLITE_BUSY` without a wait: what connections of a process share makes no call that names the file.
-    early: FxHashMap<(u32, u64), Vec<(SqliteStatement, bool)>>,
+    /// Statements of connections of which it is not yet known where they lead, and how they failed: what connections of
+    /// a process share makes no call that names the file.
+    early: FxHashMap<(u32, u64), Vec<(SqliteStatement, Busy)>>,
 }
 
 impl Statements {
@@ -77,14 +88,17 @@ impl LockBoard {
         let database = self.database_of(owner, statement.connection, statement.start_ns);
         // A wait of this call is over, whatever became of it.
         let thread = self.thread(owner);
-        let mut is_busy_at_once = statement.code & PRIMARY == CODE_BUSY;
-        if is_busy_at_once
+        let mut busy = Busy { at_once: statement.code & PRIMARY == CODE_BUSY, is_snapshot: false };
+        if busy.at_once
             && let Some(wait) = thread.wait.take_if(|wait| wait.waiting.span.start_ns >= statement.start_ns)
         {
-            is_busy_at_once = false;
+            busy.at_once = false;
             self.close(owner, wait, WaitEnd::GaveUp, out);
         }
-        let known = (statement.clone(), is_busy_at_once);
+        busy.is_snapshot = busy.at_once
+            && (statement.code == CODE_BUSY_SNAPSHOT
+                || self.thread(owner).wrote_since_ns >= statement.start_ns);
+        let known = (statement.clone(), busy);
         let key = (owner.pid, statement.connection);
         let Some(database) = database else {
             let early = self.statements.early.entry(key).or_default();
@@ -100,12 +114,12 @@ impl LockBoard {
 
     /// Statements of a connection that has been found to lead to a database, or of which nothing is known.
     fn tell_early(&mut self, key: (u32, u64), database: Option<DatabaseId>, out: &mut Vec<LockFinding>) {
-        for (statement, is_busy_at_once) in self.statements.early.remove(&key).unwrap_or_default() {
+        for (statement, busy) in self.statements.early.remove(&key).unwrap_or_default() {
             let used = self.threads.get(&statement.tid).filter(|thread| thread.pid == statement.pid);
             let database = database.or_else(|| used?.databases.first().copied());
             let unknown = |board: &mut Self, out: &mut Vec<LockFinding>| Some(board.unknown(out)?.database);
             if let Some(database) = database.or_else(|| unknown(self, out)) {
-                self.tell_statement(database, &statement, is_busy_at_once, out);
+                self.tell_statement(database, &statement, busy, out);
             }
         }
     }
@@ -123,7 +137,7 @@ impl LockBoard {
         &mut self,
         database: DatabaseId,
         statement: &SqliteStatement,
-        is_busy_at_once: bool,
+        busy: Busy,
         out: &mut Vec<LockFinding>,
     ) {
         let owner = Owner { pid: statement.pid, tid: statement.tid };
@@ -138,7 +152,8 @@ impl LockBoard {
             busy_ns: statement.busy_ns,
             rows: statement.rows,
             code: statement.code,
-            is_busy_at_once,
+            is_busy_at_once: busy.at_once,
+            is_snapshot: busy.is_snapshot,
         });
     }
 
@@ -151,6 +166,14 @@ impl LockBoard {
         };
         let waited_ns = mutex.end_ns.saturating_sub(mutex.start_ns);
         out.push(LockFinding::Mutex { database, waited_ns });
+    }
+
+    /// What a checkpoint did that this thread has just made.
+    pub(super) fn checkpoint_work(&mut self, owner: Owner) -> CheckpointWork {
+        let told = self.checkpoint.take().filter(|told| (told.pid, told.tid) == (owner.pid, owner.tid));
+        let Some(told) = told else { return CheckpointWork::default() };
+        let SqliteCheckpoint { pages, bytes, syncs, sync_ns, sql, .. } = told;
+        CheckpointWork { pages, bytes, syncs, sync_ns, sql: self.statements.text(sql) }
     }
 
     /// Which database a connection leads to: the one that its thread locked while it used it, now or before.

@@ -13,6 +13,8 @@ pub(super) struct Transaction {
     pub(super) waited_ns: u64,
     /// No transaction: the lock was taken to rebuild the WAL's index.
     pub(super) is_recovery: bool,
+    /// Its process read when it got the lock.
+    pub(super) has_read: bool,
 }
 
 #[derive(Debug)]
@@ -24,11 +26,13 @@ pub(super) struct Thread {
     pub(super) used_ns: u64,
     pub(super) refused: Option<(u64, Awaited)>,
     pub(super) wait: Option<Wait>,
+    /// Since when it had the writer's lock of a WAL that it gave back last.
+    pub(super) wrote_since_ns: u64,
 }
 
 impl Thread {
     pub(super) const fn new(pid: u32) -> Self {
-        Self { pid, databases: Vec::new(), used_ns: 0, refused: None, wait: None }
+        Self { pid, databases: Vec::new(), used_ns: 0, refused: None, wait: None, wrote_since_ns: 0 }
     }
 
     pub(super) fn used(&mut self, database: DatabaseId, now_ns: u64) {

@@ -54,6 +54,8 @@ pub(super) struct Waiting {
     position: usize,
     /// Its last sleep was shorter than the table says: the timeout is near.
     was_cut: bool,
+    /// It asks every millisecond, as builds with `SQLITE_ENABLE_SETLK_TIMEOUT` do.
+    polls: bool,
     /// A lock was refused again since the last sleep.
     pub(super) refused_again: bool,
     /// A lock was granted since the last sleep.
@@ -70,6 +72,7 @@ impl Waiting {
             awaited,
             position: position.unwrap_or(DELAYS_MS.len() - 1),
             was_cut: position.is_some_and(|at| DELAYS_MS[at] != requested_ms),
+            polls: false,
             refused_again: false,
             granted: false,
         }
@@ -79,8 +82,15 @@ impl Waiting {
     /// delay is another wait's.
     pub(super) fn extend(&mut self, span: Span, requested_ns: u64) -> bool {
         let requested_ms = requested_ns / NS_PER_MS;
-        let next = (self.position + 1).min(DELAYS_MS.len() - 1);
         let pause_ns = span.start_ns.saturating_sub(self.span.end_ns);
+        // The same lock was refused and the first delay is asked for again: no other handler does that.
+        let may_poll = self.polls || self.attempts == 1;
+        if may_poll && requested_ms == DELAYS_MS[0] && self.refused_again && pause_ns < LATE_NS {
+            self.polls = true;
+            self.add(span);
+            return true;
+        }
+        let next = (self.position + 1).min(DELAYS_MS.len() - 1);
         let is_next = requested_ms == COARSE_MS
             || requested_ms == DELAYS_MS[next]
             || (requested_ms < DELAYS_MS[next] && requested_ms != DELAYS_MS[0]);
@@ -89,11 +99,15 @@ impl Waiting {
         }
         self.was_cut = requested_ms < DELAYS_MS[next];
         self.position = next;
+        self.add(span);
+        true
+    }
+
+    fn add(&mut self, span: Span) {
         self.span.end_ns = span.end_ns;
         self.attempts += 1;
         self.refused_again = false;
         self.granted = false;
-        true
     }
 
     /// It got the lock, or the next call of its thread did, at this moment.
@@ -146,6 +160,24 @@ mod tests {
         assert_eq!(wait.end_unseen(), WaitEnd::GaveUp);
         assert_eq!(wait.end_at_grant(wait.span.end_ns + NS_PER_MS), WaitEnd::Got, "just in time");
         assert_eq!(wait.end_at_grant(wait.span.end_ns + 60 * NS_PER_MS), WaitEnd::GaveUp);
+    }
+
+    /// A build that asks every millisecond: one wait as long as the lock is refused.
+    #[test]
+    fn a_poll_is_one_wait() {
+        let mut wait = Waiting::begin(at(0), NS_PER_MS, AWAITED);
+        for now in 1..400 {
+            wait.refused_again = true;
+            assert!(wait.extend(at(now), NS_PER_MS), "{now}");
+        }
+        assert_eq!((wait.attempts, wait.span.ns()), (400, 400 * NS_PER_MS));
+        assert!(!wait.extend(at(400), NS_PER_MS), "not refused: another one");
+        wait.refused_again = true;
+        assert!(!wait.extend(at(500), NS_PER_MS), "long after");
+        let mut usual = Waiting::begin(at(0), NS_PER_MS, AWAITED);
+        assert!(usual.extend(at(2), 2 * NS_PER_MS));
+        usual.refused_again = true;
+        assert!(!usual.extend(at(5), NS_PER_MS), "one that went up does not go down");
     }
 
     #[test]

@@ -51,6 +51,7 @@ fn request(conn: u64, method: &str, path: &str, at: u64) -> Event {
         outgoing: None,
         conn,
         pid: 1,
+        tid: 1,
         port: 80,
         method: method.to_owned(),
         path: path.to_owned(),

@@ -122,6 +122,7 @@ impl Conn {
             request: Request {
                 conn: read.conn,
                 pid: read.pid,
+                tid: read.tid,
                 port: read.port,
                 method: String::new(),
                 path: String::new(),

@@ -48,6 +48,7 @@ impl Script {
             role: self.role,
             conn: 7,
             pid: 1,
+            tid: 1,
             port: 80,
             enter_ns: Some(self.now - 1),
             exit_ns: self.now,

@@ -103,6 +103,7 @@ fn data(direction: Direction, record: &[u8]) -> Result<Bytes<'_>, DecodeError> {
         role: role(raw.flags),
         conn: raw.conn,
         pid: raw.header.pid,
+        tid: raw.header.tid,
         port: port(raw.port),
         enter_ns: stamp(raw.enter_ns),
         exit_ns: raw.header.ts_ns,

@@ -9,7 +9,8 @@ use probe_common::{
     file::{self, PathHead},
     header::{Header, Kind},
     sqlite::{
-        F_RDLCK, F_UNLCK, F_WRLCK, LOCK_TRACED, LockRaw, MutexRaw, PENDING_BYTE, SleepRaw, StatementRaw,
+        CheckpointRaw, F_RDLCK, F_UNLCK, F_WRLCK, LOCK_TRACED, LockRaw, MutexRaw, PENDING_BYTE, SleepRaw,
+        StatementRaw,
     },
 };
 use rustc_hash::FxHashMap;
@@ -80,6 +81,7 @@ impl Decoder {
             Kind::SqliteText => self.texts.text(record, out)?,
             Kind::SqliteStatement => self.texts.statement(&prefix::<StatementRaw>(record)?.0, out),
             Kind::SqliteMutex => self.texts.mutex(&prefix::<MutexRaw>(record)?.0, out),
+            Kind::SqliteCheckpoint => self.texts.checkpoint(&prefix::<CheckpointRaw>(record)?.0, out),
             Kind::SqliteSleep => self.sleep(&prefix::<SleepRaw>(record)?.0, out),
             _ => return Ok(false),
         }

@@ -39,6 +39,7 @@ pub const STATEMENTS: Spec = Spec {
         function("sqlite3_prepare", &["sqlite_prepared", "sqlite_prepare"]),
         function("sqlite3_prepare_v2", &["sqlite_prepared", "sqlite_prepare"]),
         function("sqlite3_prepare_v3", &["sqlite_prepared", "sqlite_prepare_flags"]),
+        function("sqlite3LockAndPrepare", &["sqlite_prepared", "sqlite_prepare_inner"]),
         function("sqlite3_step", &["sqlite_stepped", "sqlite_step"]),
         function("sqlite3_reset", &["sqlite_reset"]),
         function("sqlite3_finalize", &["sqlite_finalize"]),

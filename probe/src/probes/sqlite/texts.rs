@@ -1,11 +1,11 @@
 //! Texts of statements, by the numbers that other records name them with; literals go before anything else sees them.
 
-use probe_common::sqlite::{MutexRaw, SqlHead, StatementRaw};
+use probe_common::sqlite::{CheckpointRaw, MutexRaw, SqlHead, StatementRaw};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::sql::normalise;
 use crate::{
-    event::{Event, SqlId, Sqlite, SqliteMutex, SqliteStatement, SqliteText},
+    event::{Event, SqlId, Sqlite, SqliteCheckpoint, SqliteMutex, SqliteStatement, SqliteText},
     probes::wire::{DecodeError, prefix},
 };
 
@@ -81,6 +81,19 @@ impl Texts {
             tid: raw.header.tid,
             sql: self.id(raw.sql),
             connection: raw.connection,
+        })));
+    }
+
+    pub(super) fn checkpoint(&self, raw: &CheckpointRaw, out: &mut Vec<Event>) {
+        out.push(Event::Sqlite(Sqlite::Checkpoint(SqliteCheckpoint {
+            ts_ns: raw.header.ts_ns,
+            pid: raw.header.pid,
+            tid: raw.header.tid,
+            sql: self.id(raw.sql),
+            pages: raw.pages,
+            bytes: raw.bytes,
+            syncs: raw.syncs,
+            sync_ns: raw.sync_ns,
         })));
     }
 

@@ -25,6 +25,8 @@ pub struct Plain<'a> {
     pub call: Call,
     /// The process that called.
     pub pid: u32,
+    /// The thread.
+    pub tid: u32,
     /// Address of the session object in that process.
     pub ssl: u64,
     /// The connection from which the calling thread last read.
@@ -59,6 +61,7 @@ pub fn decode(kind: Kind, record: &[u8]) -> Result<Option<Plain<'_>>, DecodeErro
     Ok(Some(Plain {
         call,
         pid: raw.header.pid,
+        tid: raw.header.tid,
         ssl: raw.ssl,
         read_conn: (raw.conn != 0).then_some(raw.conn),
         enter_ns: raw.enter_ns,

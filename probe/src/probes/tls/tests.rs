@@ -13,6 +13,7 @@ fn cipher(direction: Direction, conn: ConnId, at: u64, bytes: u64, head: &[u8]) 
         role: Role::Server,
         conn,
         pid: 1,
+        tid: 1,
         port: 443,
         enter_ns: Some(at),
         exit_ns: at + 5,
@@ -30,6 +31,7 @@ fn plain(call: Call, ssl: u64, at: (u64, u64), bytes: u64) -> Plain<'static> {
     Plain {
         call,
         pid: 1,
+        tid: 1,
         ssl,
         read_conn: Some(CONN),
         enter_ns: at.0,

@@ -13,6 +13,7 @@ fn call(direction: Direction, at: u64, head: &[u8], end_seq: u32) -> Bytes<'_> {
         role: Role::Server,
         conn: CONN,
         pid: 1,
+        tid: 1,
         port: 80,
         enter_ns: Some(at),
         exit_ns: at + 5,

@@ -18,6 +18,8 @@ pub(super) const QUANTITIES: &[Quantity] = &[
     duration("overshoot", "wait"),
     // Write transactions that waited for a lock or gave up, among all.
     Quantity { name: "contention", shape: Shape::Share, sample: "transaction", higher_is_better: false },
+    // Requests that waited for a lock, among all; where several can have, the verdict must hold for all of them and none.
+    Quantity { name: "request_contention", shape: Shape::Share, sample: "request", higher_is_better: false },
     // Waits for a lock that ended in SQLITE_BUSY.
     count("gave_up", "transaction"),
     // Executions of statements: time inside SQLite.

@@ -27,7 +27,7 @@ pub use outgoing::Outgoing;
 pub use resources::{DiskResources, ProcessResources, ResourceMoment, Resources};
 pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
 pub use series::{Point, Series};
-pub use sqlite::{Checkpoints, Database, Holder, LockWaits, Statement};
+pub use sqlite::{Checkpoints, Database, Deed, Holder, LockWaits, RequestWaits, Statement, WaitsOf, Whose};
 pub use websocket::WebSocket;
 
 pub use stage::{Checkpoint, Disk, FileCalls, Pipeline, Shares, Stage, Stuck};

@@ -4,9 +4,9 @@ use super::WIDTH;
 use super::format::{count, glued, integer, maybe_seconds, percent, plain, seconds, shorten, wrap};
 use super::section::table;
 use crate::correlate::lock::LockName;
-use crate::report::model::{Database, Holder, Report};
+use crate::report::model::{Database, Deed, Holder, Report, Whose};
 
-/// Holders that are named in words.
+/// Of a kind that are named in words.
 const MAX_NAMED: usize = 3;
 /// Columns of a statement in a sentence.
 const SQL_WIDTH: usize = 60;
@@ -74,8 +74,8 @@ fn sentences(database: &Database) -> Vec<String> {
         let slept = glued(&seconds(mean * n as f64));
         lines.push(format!("- asleep although the lock was free: {slept}"));
     }
-    let named = database.holders.iter().filter(|holder| holder.blocked_s > 0.0).take(MAX_NAMED);
-    lines.extend(named.map(|holder| behind(holder, total)));
+    lines.extend(by_whom(database));
+    lines.extend(database.behind.iter().take(MAX_NAMED).map(|deed| behind(database, deed, total)));
     if let (Some(max), n @ 1..) = (unfinished.max, unfinished.count) {
         let open = count(n, "wait");
         lines.push(format!("- {open} not over at the end, the longest {}", glued(&seconds(max))));
@@ -103,42 +103,108 @@ fn statements(database: &Database) -> Vec<String> {
             String::new()
         };
         let at_once = if statement.busy_at_once > 0 {
-            format!(", {} with SQLITE_BUSY at once", integer(statement.busy_at_once))
+            let snapshot = if statement.busy_snapshot > 0 {
+                format!(" ({} with an old snapshot)", integer(statement.busy_snapshot))
+            } else {
+                String::new()
+            };
+            format!(", {} with SQLITE_BUSY at once{snapshot}", integer(statement.busy_at_once))
         } else {
             String::new()
         };
         let calls = count(statement.calls, "call");
         format!("- {sql}: {calls}, {} in all{p95}{failed}{at_once}", glued(&seconds(statement.total_s)))
     });
-    mutex.into_iter().chain(first).collect()
+    mutex.into_iter().chain(checkpoints(database)).chain(first).collect()
 }
 
-fn behind(holder: &Holder, total: f64) -> String {
-    let comm = holder.comm.as_deref().map_or_else(String::new, |comm| format!("{}, ", plain(comm)));
-    let thread = if holder.tid == holder.pid {
-        String::new()
-    } else {
-        format!(", {}", glued(&format!("tid {}", holder.tid)))
-    };
-    let who = if holder.pid == 0 {
-        "others".to_owned()
-    } else {
-        format!("{comm}{}{thread}", glued(&format!("pid {}", holder.pid)))
-    };
-    let outside = if holder.in_target || holder.pid == 0 { "" } else { ", not of the target" };
-    let held = holder.hold_s.p95.map_or_else(String::new, |p95| format!(", p95 {}", glued(&seconds(p95))));
+/// Whose requests waited, and which endpoints and stages.
+fn by_whom(database: &Database) -> Vec<String> {
+    let requests = database.by_request.filter(|requests| requests.waited_at_most > 0).map(|requests| {
+        let all = requests.requests as f64;
+        let most = if requests.waited_at_most > requests.waited {
+            format!(", {} at most", glued(&percent(requests.waited_at_most as f64 / all)))
+        } else {
+            String::new()
+        };
+        let waited = glued(&percent(requests.contention_ratio));
+        format!("- {waited} of {} waited{most}", count(requests.requests, "request"))
+    });
+    let named = database.by_whom.iter().take(MAX_NAMED).map(|of| {
+        let whose = of.whose.as_ref().map_or_else(|| "nobody knows whom".to_owned(), name_of);
+        format!("{} {whose} ({})", glued(&seconds(of.wait_s)), count(of.waits, "wait"))
+    });
+    let named: Vec<String> = named.collect();
+    // Where nothing is known that is not worth a line.
+    let is_known = database.by_whom.iter().any(|of| of.whose.is_some());
+    let whose = is_known.then(|| format!("- waited: {}", named.join(", ")));
+    requests.into_iter().chain(whose).collect()
+}
+
+fn name_of(whose: &Whose) -> String {
+    match (whose.kind.as_str(), whose.index) {
+        ("stage", Some(index)) => format!("stage {index} {}", plain(&whose.name)),
+        ("stage", None) => format!("stage {}", plain(&whose.name)),
+        _ => plain(&whose.name),
+    }
+}
+
+/// What, by whom, in which threads.
+fn deed(deed: &Deed) -> (String, Vec<String>) {
+    let sql = deed.statement.as_ref().map(|sql| shorten(&plain(sql), SQL_WIDTH));
+    let lock = deed.lock.map(lock_name);
+    let mut what = sql.clone().or_else(|| lock.clone()).unwrap_or_else(|| "nobody knows what".to_owned());
+    if let Some(whose) = &deed.whose {
+        what.push_str(&format!(" by {}", name_of(whose)));
+    }
+    let mut notes = Vec::new();
+    notes.extend(lock.filter(|_| sql.is_some()));
+    notes.extend(deed.comm.as_deref().map(plain));
+    if deed.pid != 0 {
+        notes.push(glued(&format!("pid {}", deed.pid)));
+    }
+    if deed.tid != deed.pid {
+        notes.push(glued(&format!("tid {}", deed.tid)));
+    }
+    if deed.threads > 1 {
+        notes.push(format!("most of {} threads", deed.threads));
+    }
+    if !deed.in_target {
+        notes.push("not of the target".to_owned());
+    }
+    (what, notes)
+}
+
+fn behind(database: &Database, of: &Deed, total: f64) -> String {
+    let (what, mut notes) = deed(of);
+    let is_it = |holder: &&Holder| (holder.pid, holder.tid, Some(holder.lock)) == (of.pid, of.tid, of.lock);
+    if let Some(holder) = database.holders.iter().find(is_it) {
+        let held =
+            holder.hold_s.p95.map_or_else(String::new, |p95| format!(", p95 {}", glued(&seconds(p95))));
+        notes.push(format!("{}{held}", count(holder.holds, "hold")));
+    }
     // Several readers can be in the way at once.
-    let share = if total > 0.0 { (holder.blocked_s / total).min(1.0) } else { 0.0 };
-    let sql = holder
-        .statement
-        .as_ref()
-        .map_or_else(String::new, |sql| format!(", held for {}", shorten(&plain(sql), SQL_WIDTH)));
-    format!(
-        "- {} of it behind {} of {who}{outside}{sql} ({}{held})",
-        glued(&format!("{:.0} %", share * 100.0)),
-        lock_name(holder.lock),
-        count(holder.holds, "hold"),
-    )
+    let share = if total > 0.0 { (of.total_s / total).min(1.0) } else { 0.0 };
+    format!("- {} of it behind {what} ({})", glued(&format!("{:.0} %", share * 100.0)), notes.join(", "))
+}
+
+/// Checkpoints of the WAL, and who paid most for them.
+fn checkpoints(database: &Database) -> Option<String> {
+    let done = &database.wal_checkpoints;
+    let longest = glued(&seconds(done.duration_s.max?));
+    let paid_by = done.paid_by.first().map_or_else(String::new, |of| {
+        let (what, notes) = deed(of);
+        let all = total(&done.duration_s);
+        let share = if all > 0.0 { (of.total_s / all).min(1.0) } else { 0.0 };
+        let share = glued(&format!("{:.0} %", share * 100.0));
+        format!("; {share} of that time in {what} ({})", notes.join(", "))
+    });
+    Some(format!(
+        "- {} of the WAL, the longest {longest}: {}, {}{paid_by}",
+        count(done.count, "checkpoint"),
+        count(done.pages, "page"),
+        count(done.fsyncs, "fsync"),
+    ))
 }
 
 /// As in SQLite's documentation, and in the JSON.
