@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod statement;
+mod text;
 
 use aya_ebpf::{
     EbpfContext as _,
