@@ -92,13 +92,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
                 stage::pipeline(profile, table, &span.phase.name, span.duration_s, summary.end_ns)
             })
             .collect(),
-        stages: spans
-            .iter()
-            .flat_map(|span| {
-                let has_databases = span.numbers.databases.used().next().is_some();
-                stage::stages(span.numbers.stages(), &span.phase.name, has_databases)
-            })
-            .collect(),
+        stages: spans.iter().flat_map(|span| stage::stages(span.numbers, &span.phase.name)).collect(),
         checkpoints: spans
             .iter()
             .flat_map(|span| stage::checkpoints(profile, span.numbers.stages(), &span.phase.name))

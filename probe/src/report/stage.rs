@@ -1,7 +1,7 @@
 //! The parts of the report that are about files, checkpoints and stages.
 
 use super::model::{Checkpoint, Disk, Distribution, FileCalls, Pipeline, Shares, Stage, Stuck};
-use crate::aggregate::StageTable;
+use crate::aggregate::{Aggregate, StageTable};
 use crate::event::{DiskStats, Summary};
 use crate::profile::{Profile, StageRules};
 
@@ -69,8 +69,9 @@ pub(super) fn checkpoints(profile: &Profile, table: &StageTable, phase: &str) ->
 }
 
 /// In their order.
-pub(super) fn stages(table: &StageTable, phase: &str, has_databases: bool) -> Vec<Stage> {
-    let stages = table.stages().into_iter().map(|(name, index, stats)| {
+pub(super) fn stages(numbers: &Aggregate, phase: &str) -> Vec<Stage> {
+    let has_databases = numbers.databases.used().next().is_some();
+    let stages = numbers.stages().stages().into_iter().map(|(name, index, stats)| {
         let share = |ns: u128| (stats.io_of_ns > 0).then(|| ns as f64 / stats.io_of_ns as f64);
         let file_io = share(stats.io_ns);
         let sqlite_wait = share(stats.lock_ns).filter(|_| has_databases);

@@ -43,6 +43,15 @@ impl Awaited {
     }
 }
 
+/// How the delays between attempts go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// As in [`DELAYS_MS`].
+    Slower,
+    /// Every millisecond, as in builds with `SQLITE_ENABLE_SETLK_TIMEOUT`.
+    Even,
+}
+
 /// A wait under way.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -54,8 +63,7 @@ pub(super) struct Waiting {
     position: usize,
     /// Its last sleep was shorter than the table says: the timeout is near.
     was_cut: bool,
-    /// It asks every millisecond, as builds with `SQLITE_ENABLE_SETLK_TIMEOUT` do.
-    polls: bool,
+    pace: Pace,
     /// A lock was refused again since the last sleep.
     pub(super) refused_again: bool,
     /// A lock was granted since the last sleep.
@@ -72,7 +80,7 @@ impl Waiting {
             awaited,
             position: position.unwrap_or(DELAYS_MS.len() - 1),
             was_cut: position.is_some_and(|at| DELAYS_MS[at] != requested_ms),
-            polls: false,
+            pace: Pace::Slower,
             refused_again: false,
             granted: false,
         }
@@ -84,9 +92,9 @@ impl Waiting {
         let requested_ms = requested_ns / NS_PER_MS;
         let pause_ns = span.start_ns.saturating_sub(self.span.end_ns);
         // The same lock was refused and the first delay is asked for again: no other handler does that.
-        let may_poll = self.polls || self.attempts == 1;
+        let may_poll = self.pace == Pace::Even || self.attempts == 1;
         if may_poll && requested_ms == DELAYS_MS[0] && self.refused_again && pause_ns < LATE_NS {
-            self.polls = true;
+            self.pace = Pace::Even;
             self.add(span);
             return true;
         }

@@ -35,7 +35,7 @@ struct Known {
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    n_requests: u64,
+    last_number: u64,
     in_flight: FxHashMap<ConnId, VecDeque<Known>>,
     n_in_flight: usize,
     /// With their ends, nearly in the order of these.
@@ -51,10 +51,10 @@ impl Requests {
         if request.tid != 0 && self.readers.len() < MAX_READERS {
             self.readers.insert(request.tid);
         }
-        self.n_requests += 1;
+        self.last_number += 1;
         self.n_in_flight += 1;
         self.in_flight.entry(request.conn).or_default().push_back(Known {
-            number: self.n_requests,
+            number: self.last_number,
             pid: request.pid,
             reader: request.tid,
             target: Arc::new((request.method.clone(), request.path.clone())),

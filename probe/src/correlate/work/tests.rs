@@ -83,8 +83,12 @@ fn stage(name: &str, owner: Owner, of: Span) -> Finding {
 fn joined(events: &[Event], findings: &[Finding]) -> Vec<Work> {
     let mut tracker = WorkTracker::default();
     let mut out = Vec::new();
-    events.iter().for_each(|event| tracker.event(event));
-    findings.iter().for_each(|finding| tracker.finding(finding, &mut out));
+    for event in events {
+        tracker.event(event);
+    }
+    for finding in findings {
+        tracker.finding(finding, &mut out);
+    }
     tracker.finish(&mut out);
     out.into_iter()
         .filter_map(|finding| if let Finding::Work(work) = finding { Some(*work) } else { None })

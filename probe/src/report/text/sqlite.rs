@@ -153,10 +153,11 @@ fn name_of(whose: &Whose) -> String {
 fn deed(deed: &Deed) -> (String, Vec<String>) {
     let sql = deed.statement.as_ref().map(|sql| shorten(&plain(sql), SQL_WIDTH));
     let lock = deed.lock.map(lock_name);
-    let mut what = sql.clone().or_else(|| lock.clone()).unwrap_or_else(|| "nobody knows what".to_owned());
-    if let Some(whose) = &deed.whose {
-        what.push_str(&format!(" by {}", name_of(whose)));
-    }
+    let what = sql.clone().or_else(|| lock.clone()).unwrap_or_else(|| "nobody knows what".to_owned());
+    let what = match &deed.whose {
+        Some(whose) => format!("{what} by {}", name_of(whose)),
+        None => what,
+    };
     let mut notes = Vec::new();
     notes.extend(lock.filter(|_| sql.is_some()));
     notes.extend(deed.comm.as_deref().map(plain));
