@@ -10,6 +10,7 @@ mod durations;
 mod endpoint;
 mod evidence;
 mod gpu;
+mod lock_waits;
 mod outgoing;
 mod phases;
 mod progress;
@@ -32,6 +33,7 @@ pub use durations::{Durations, Resolution};
 pub use endpoint::{MAX_FOLDED, OTHER};
 pub use evidence::{Evidence, Subject};
 pub use gpu::{GpuStats, Gpus, InstanceStats, OverlapStats, ProcessStats, Spread};
+pub use lock_waits::{LockWaits, LockWindow};
 pub use outgoing::Outgoing;
 pub use phases::{Part, Phases, SavedPhases};
 pub use progress::Progress;
@@ -42,6 +44,7 @@ pub use stage::{CheckpointStats, PipelineStats, StageStats, StageTable};
 pub use stats::{EndpointStats, ListenerStats};
 pub use websocket::WebSocketStats;
 
+use crate::correlate::lock::LockFinding;
 use crate::correlate::work::{Did, For, Work};
 use crate::correlate::{Exchange, Finding};
 use crate::event::Ending;
@@ -68,6 +71,8 @@ pub struct Aggregate {
     series: Option<Vec<Series>>,
     /// What was seen of SQLite databases.
     pub databases: Databases,
+    /// When threads waited for their locks.
+    pub lock_waits: LockWaits,
 }
 
 /// Endpoints whose numbers over time are kept; a window takes up to a KiB, and there are 120 of each.
@@ -90,6 +95,7 @@ impl Aggregate {
             resources: ResourceStats::default(),
             series: None,
             databases: Databases::default(),
+            lock_waits: LockWaits::default(),
         }
     }
 
@@ -130,7 +136,12 @@ impl Aggregate {
                 let index = self.table.index_of("GET", path);
                 self.websockets.entry(index).or_default().add(seen);
             }
-            Finding::Lock(finding) => self.databases.add(finding),
+            Finding::Lock(finding) => {
+                if let LockFinding::Wait(wait) = finding {
+                    self.lock_waits.add(wait.span.start_ns, wait.span.end_ns);
+                }
+                self.databases.add(finding);
+            }
             Finding::Work(work) => self.add_work(work),
             Finding::Delivery { method, path, delivery_ns } => {
                 self.endpoint(method, path).delivery.record(*delivery_ns);

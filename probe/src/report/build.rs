@@ -107,6 +107,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
         resources: spans.iter().filter_map(resources::used).collect(),
         resource_history: resources::moments(summary, whole),
         gpu_history: build_gpu::history(whole, summary),
+        lock_waits: series::lock_waits(summary, whole),
         verdict: overall(&objectives),
         objectives,
         phases: spans.into_iter().map(|span| span.phase).collect(),

@@ -30,7 +30,7 @@ pub(super) struct Cell {
 }
 
 /// Sections that have a form of their own everywhere.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "schema",
     "run",
     "health",
@@ -39,6 +39,7 @@ const OWN: [&str; 12] = [
     "series",
     "resource_history",
     "gpu_history",
+    "lock_waits",
     "objectives",
     "comparison",
     "warnings",

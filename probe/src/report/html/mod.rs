@@ -5,6 +5,7 @@
 
 mod charts;
 mod gpu;
+mod locks;
 mod page;
 mod plot;
 mod resources;

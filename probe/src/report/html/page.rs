@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{charts, gpu, resources, stages, visible};
+use super::{charts, gpu, locks, resources, stages, visible};
 use crate::profile::Unit;
 use crate::report::grid::{Grid, grids};
 use crate::report::model::{Breakdown, Distribution, Endpoint, Report};
@@ -42,6 +42,7 @@ pub(super) fn page(report: &Report) -> Markup {
                     @if let Some(waterfall) = waterfall(report) { (waterfall) }
                     @if let Some(charts) = charts::percentiles(report) { (charts) }
                     @if let Some(waterfalls) = stages::waterfalls(report) { (waterfalls) }
+                    @if let Some(charts) = locks::over_time(report) { (charts) }
                     @if let Some(charts) = gpu::over_time(report) { (charts) }
                     @if let Some(charts) = resources::over_time(report) { (charts) }
                     (endpoints(report))

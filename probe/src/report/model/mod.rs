@@ -26,7 +26,7 @@ pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use outgoing::Outgoing;
 pub use resources::{DiskResources, ProcessResources, ResourceMoment, Resources};
 pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
-pub use series::{Point, Series};
+pub use series::{LockWaitPoint, Point, Series};
 pub use sqlite::{Checkpoints, Database, Deed, Holder, LockWaits, RequestWaits, Statement, WaitsOf, Whose};
 pub use websocket::WebSocket;
 
@@ -74,6 +74,9 @@ pub struct Report {
     /// SQLite databases that the target used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sqlite: Vec<Database>,
+    /// Waits for their locks over time, all databases together; windows without any are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lock_waits: Vec<LockWaitPoint>,
     /// All documents together, by phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pipeline: Vec<Pipeline>,

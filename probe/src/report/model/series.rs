@@ -34,3 +34,18 @@ pub struct Point {
     /// See `p50_s`.
     pub p95_s: Option<f64>,
 }
+
+/// See [`super::Report::lock_waits`].
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct LockWaitPoint {
+    /// From the start of the run.
+    pub start_s: f64,
+    /// From the start of the run.
+    pub end_s: f64,
+    /// Waits that ended in it.
+    pub waits: u64,
+    /// The longest of these; null when there were none.
+    pub longest_s: Option<f64>,
+    /// Threads that waited, on average: 1 is one that waited all the time.
+    pub waiting_ratio: f64,
+}
