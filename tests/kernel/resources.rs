@@ -13,15 +13,13 @@ use probe_tests::{
     client::{Conn, Request},
     host,
     probe::{Outcome, Probe},
+    say::say,
     server::{Uvicorn, python},
     wait,
 };
 use serde_json::Value;
 
-use crate::{
-    Suite, add,
-    watch::{finish, say},
-};
+use crate::{Suite, add, watch::finish};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     add!(suite, used_as_told, verdicts_on_use, connections_and_workers);

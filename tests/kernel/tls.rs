@@ -14,6 +14,7 @@ use probe_tests::{
     load::Sums,
     probe::{Probe, binary},
     report::Report,
+    say::say,
     server::{Server, Uvicorn, certificate, late_https_server, python, python_https_server},
     servers,
     stats::{CLIENT, WIRE, percentile, sorted},
@@ -21,10 +22,7 @@ use probe_tests::{
 };
 use serde::Deserialize;
 
-use crate::{
-    Suite, add,
-    watch::{finish, say},
-};
+use crate::{Suite, add, watch::finish};
 
 const VERSIONS: [&str; 2] = ["TLSv1_2", "TLSv1_3"];
 

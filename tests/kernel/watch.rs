@@ -8,6 +8,7 @@ use probe_tests::{
     load::{Load, Log},
     probe::{Outcome, Probe},
     report::{Dist, Report},
+    say::say,
     server::Server,
     stats::{Tolerance, WIRE, percentile},
     wait,
@@ -95,12 +96,6 @@ pub(crate) fn agrees(label: &str, tolerance: Tolerance, expected: f64, got: Opti
     let got = got.with_context(|| format!("{label}: the report has no value"))?;
     say(&format!("    {label:<42} expected {:.3} ms, got {:.3} ms", expected * 1e3, got * 1e3));
     tolerance.agree(label, expected, got)
-}
-
-/// Numbers of a trial, for people.
-#[expect(clippy::print_stderr, reason = "the numbers behind a verdict belong beside it")]
-pub(crate) fn say(line: &str) {
-    eprintln!("{line}");
 }
 
 /// The call in which Python's `time.sleep` waits.

@@ -11,6 +11,7 @@ use probe_tests::{
     load::Load,
     probe::Probe,
     report::{Report, WebSocket},
+    say::say,
     server::{Server, Uvicorn, certificate, python},
     servers::Kind,
     stats::{CLIENT, WIRE, percentile, sorted},
@@ -19,7 +20,7 @@ use probe_tests::{
 
 use crate::{
     Suite, add,
-    watch::{finish, mix, say},
+    watch::{finish, mix},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    ops::Range,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -262,28 +263,46 @@ pub(crate) fn goodput_between(
     Ok(rate)
 }
 
-/// Of `count` UDP packets to a port, how many arrive.
-pub(crate) fn arrivals(count: u32) -> Result<(u16, impl FnOnce() -> Result<u32>)> {
-    let server = UdpSocket::bind("127.0.0.1:0")?;
+/// Of `count` UDP packets to a socket, how many arrive.
+pub(crate) fn arrivals(server: UdpSocket, count: u32) -> Result<u32> {
     let addr = server.local_addr()?;
-    let measure = move || -> Result<u32> {
-        let client = UdpSocket::bind("127.0.0.1:0")?;
-        server.set_read_timeout(Some(Duration::from_secs(2)))?;
-        let receiver = thread::spawn(move || {
-            let mut got = 0;
-            while server.recv_from(&mut [0; 64]).is_ok() {
-                got += 1;
-            }
-            got
-        });
-        for number in 0..count {
-            client.send_to(&number.to_be_bytes(), addr)?;
-            // sleep: a full receive buffer would lose packets that the condition did not
-            thread::sleep(Duration::from_micros(200));
+    let client = UdpSocket::bind("0.0.0.0:0")?;
+    server.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let receiver = thread::spawn(move || {
+        let mut got = 0;
+        while server.recv_from(&mut [0; 64]).is_ok() {
+            got += 1;
         }
-        receiver.join().map_err(|_| anyhow!("the receiver panicked"))
-    };
-    Ok((addr.port(), measure))
+        got
+    });
+    for number in 0..count {
+        client.send_to(&number.to_be_bytes(), addr)?;
+        // sleep: a full receive buffer would lose packets that the condition did not
+        thread::sleep(Duration::from_micros(200));
+    }
+    receiver.join().map_err(|_| anyhow!("the receiver panicked"))
+}
+
+/// What [`repeated_share`] is where 2 % of the packets are lost: each lost segment is sent again, that one may be lost
+/// too, and a probe of the tail may be one more.
+pub(crate) const TWO_PERCENT_REPEATED: Range<f64> = 0.012..0.03;
+
+/// Of the segments of 8 MB to a service, the share that was sent again, as the sender's namespace counts them.
+pub(crate) fn repeated_share(listener: &TcpListener) -> Result<f64> {
+    let repeated = || Ok::<_, anyhow::Error>(counter("snmp", "Tcp: ", "RetransSegs")? as f64);
+    let before = repeated()?;
+    goodput(listener, 0, 8_000_000)?;
+    let repeated = repeated()? - before;
+    Ok(repeated / (8e6 / 1448.0 + repeated))
+}
+
+/// A number of `/proc/net/netstat` or `snmp`, by its names.
+pub(crate) fn counter(file: &str, row: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/thread-self/net/{file}"))?;
+    let mut rows = text.lines().filter_map(|line| line.strip_prefix(row));
+    let (names, values) = (rows.next().context("no names")?, rows.next().context("no values")?);
+    let at = names.split_whitespace().position(|found| found == name).context("no such counter")?;
+    Ok(values.split_whitespace().nth(at).context("no value")?.parse()?)
 }
 
 /// The binomial 99 % interval of losses among `n` packets (its normal form; n is in the thousands).

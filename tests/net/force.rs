@@ -1,14 +1,22 @@
 //! What is asked for is what sockets meet.
 
-use std::{fs, net::TcpListener, time::Duration};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
-use probe_tests::wait;
+use probe_tests::{say::say, wait};
 
 use crate::{
     Suite,
-    bench::{self, Injection, arrivals, goodput, is_plausible, round_trip, run, udp_echo, undisturbed},
+    bench::{
+        self, Injection, TWO_PERCENT_REPEATED, arrivals, goodput, is_plausible, look, repeated_share,
+        round_trip, run, udp_echo, undisturbed,
+    },
+    pair::{HERE, Pair, THERE},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -40,45 +48,25 @@ fn rate() -> Result<()> {
 
 /// 5 000 packets one way. Without sch_netem a program at ingress loses them, and the proof says so.
 fn loss() -> Result<()> {
-    let (port, count) = arrivals(5000)?;
-    let port = port.to_string();
+    let server = UdpSocket::bind("127.0.0.1:0")?;
+    let port = server.local_addr()?.port().to_string();
     let arguments = ["--dev", "lo", "--set", "loss=2%", "--port", &port, "--only", "up"];
     let mut injection = Injection::start(&arguments)?;
-    let lost = 5000 - count()?;
+    let lost = 5000 - arrivals(server, 5000)?;
     ensure!(is_plausible(lost, 5000, 0.02), "{lost} of 5000 lost, asked 2 %");
     let ended = injection.stop()?;
     ensure!(ended.proof.contains("5000 packets"), "{}", ended.proof);
     Ok(())
 }
 
-/// Retransmissions among the segments sent, as the namespace's own TCP counts them.
 fn loss_over_tcp() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port().to_string();
     let arguments =
         ["--dev", "lo", "--set", "loss=2%", "--set", "delay=1ms", "--port", &port, "--only", "up"];
     let mut injection = Injection::start(&arguments)?;
-    let counters = || -> Result<(f64, f64)> {
-        let text = fs::read_to_string("/proc/thread-self/net/snmp")?;
-        let mut rows = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-        let (names, values) = (rows.next().context("no names")?, rows.next().context("no values")?);
-        let value = |name: &str| -> Result<f64> {
-            let at = names.split(' ').position(|found| found == name).context("no such counter")?;
-            Ok(values.split(' ').nth(at).context("no value")?.parse()?)
-        };
-        Ok((value("OutSegs")?, value("RetransSegs")?))
-    };
-    let before = counters()?;
-    goodput(&listener, 0, 8_000_000)?;
-    let after = counters()?;
-    let segments = 8e6 / 1448.0;
-    let repeated = after.1 - before.1;
-    // Each lost segment is sent again, and that one may be lost too; a probe of the tail may be one more.
-    let share = repeated / (segments + repeated);
-    ensure!(
-        (0.012..0.03).contains(&share),
-        "{repeated} repeated of {segments}, asked 2 %; {before:?} {after:?}"
-    );
+    let share = repeated_share(&listener)?;
+    ensure!(TWO_PERCENT_REPEATED.contains(&share), "{share} of the segments repeated, asked 2 %");
     injection.stop()?;
     Ok(())
 }
@@ -132,59 +120,81 @@ fn one_port() -> Result<()> {
 /// SIGKILL while packets wait: the next ones pass at once where the kernel holds the program by a link, else within the
 /// deadline. The guard puts everything back.
 fn killed() -> Result<()> {
-    let before = bench::look("lo")?;
+    let before = look("lo")?;
     let echo = udp_echo("127.0.0.1:0")?;
     let port = echo.port().to_string();
     let mut injection = Injection::start(&["--dev", "lo", "--set", "rate=80kbit", "--port", &port])?;
-    let has_links = bench::has_tcx()?;
     round_trip(echo, 6, 1200)?;
     ensure!(round_trip(echo, 3, 1200)? > Duration::from_millis(100), "not in force");
     // Without its guard, so that only the kernel can have cleaned. (One that is only stopped goes on when its parent dies,
     // and what is on its way through a queue that is taken away is lost.)
     kill(injection.guard()?, Signal::SIGKILL)?;
-    injection.signal(Signal::SIGKILL)?;
+    let clean = first_clean(echo, || injection.signal(Signal::SIGKILL))?;
+    say(&format!("clean {:.2} ms after the kill", clean.as_secs_f64() * 1e3));
+    // Ten milliseconds, and on a machine in software what its processor needs to end a process.
+    let is_emulated = std::env::var_os("PROBE_TEST_LADDER").is_some();
+    let allowed = match (bench::has_tcx()?, is_emulated) {
+        (true, false) => Duration::from_millis(10),
+        (true, true) => Duration::from_millis(100),
+        (false, _) => probe::inject::injector::HEARTBEAT + Duration::from_millis(100),
+    };
+    ensure!(clean <= allowed, "clean {clean:?} after the kill, {allowed:?} are allowed");
     injection.ended()?;
-    if has_links {
-        let clean = round_trip(echo, 5, 1200)?;
-        ensure!(clean < Duration::from_millis(10), "{clean:?} after the kill");
-    } else {
-        wait::until("the deadline", Duration::from_secs(10), || {
-            Ok((round_trip(echo, 3, 1200)? < Duration::from_millis(10)).then_some(()))
-        })?;
-    }
     bench::net(&["clear"], &injection.state)?.output()?;
-    ensure!(bench::look("lo")? == before, "{}", bench::look("lo")?);
+    ensure!(look("lo")? == before, "{}", look("lo")?);
     // With its guard: everything is as it was, without anybody's help.
     let mut injection = Injection::start(&["--dev", "lo", "--set", "rate=80kbit", "--port", &port])?;
     injection.signal(Signal::SIGKILL)?;
     injection.ended()?;
-    wait::until("the guard", wait::SOON, || Ok((bench::look("lo")? == before).then_some(())))
+    wait::until("the guard", wait::SOON, || Ok((look("lo")? == before).then_some(())))
+}
+
+/// How long after an act the first packet is sent that meets no condition. One packet every millisecond.
+fn first_clean(to: SocketAddr, act: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let client = UdpSocket::bind("0.0.0.0:0")?;
+    client.connect(to)?;
+    client.set_read_timeout(Some(Duration::from_millis(1)))?;
+    let mut buffer = [0; 1200];
+    act()?;
+    let start = Instant::now();
+    let (mut sent, mut clean) = (Vec::new(), Vec::new());
+    while start.elapsed() < wait::SOON {
+        buffer[..4].copy_from_slice(&u32::try_from(sent.len())?.to_be_bytes());
+        sent.push(start.elapsed());
+        client.send(&buffer)?;
+        let next = start.elapsed() + Duration::from_millis(1);
+        while start.elapsed() < next {
+            // No answer yet is what most of these waits end with.
+            if client.recv(&mut buffer).is_err() {
+                continue;
+            }
+            let number = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
+            // Under the condition a packet of this size takes 124 ms, but for one on credit.
+            let sent = sent[number as usize];
+            if start.elapsed().saturating_sub(sent) < Duration::from_millis(10) {
+                clean.push(sent);
+            }
+            if clean.len() == 3 {
+                return Ok(clean[0]);
+            }
+        }
+    }
+    bail!("every packet still meets the condition")
 }
 
 /// Packets that come in wait in a device between, and only those of the service's port.
 fn incoming() -> Result<()> {
-    let other = bench::Namespace::new()?;
-    incoming_from(&other.pid())
-}
-
-fn incoming_from(pid: &str) -> Result<()> {
-    run("ip", &["link", "add", "here", "type", "veth", "peer", "name", "there", "netns", pid])?;
-    run("ip", &["addr", "add", "10.99.0.1/24", "dev", "here"])?;
-    run("ip", &["link", "set", "here", "up"])?;
-    let there = |arguments: &[&str]| run("nsenter", &[&["-t", pid, "-n", "ip"], arguments].concat());
-    there(&["addr", "add", "10.99.0.2/24", "dev", "there"])?;
-    there(&["link", "set", "there", "up"])?;
-    wait::until("a carrier", wait::SOON, || Ok(bench::look("here")?.contains("state UP").then_some(())))?;
-    let before = bench::look("here")?;
-    let arguments = ["--dev", "here", "--set", "up.rate=4mbit", "--echo", "10.99.0.2", "--proto", "icmp"];
+    let _pair = Pair::new()?;
+    let before = look(HERE.0)?;
+    let arguments = ["--dev", HERE.0, "--set", "up.rate=4mbit", "--echo", THERE.1, "--proto", "icmp"];
     let mut injection = Injection::start(&arguments)?;
     ensure!(run("ip", &["link", "show"])?.contains("probe-ifb"), "no device between");
     ensure!(injection.stderr()?.contains("in force, proved"), "{}", injection.stderr()?);
     // 100 answers of 1242 bytes at 500 000 bytes/s take 248 ms; without the condition a few.
-    let ping = ["-q", "-c", "3", "-i", "0.2", "10.99.0.2"];
+    let ping = ["-q", "-c", "3", "-i", "0.2", THERE.1];
     let _traffic = run("ping", &ping);
     injection.stop()?;
-    let after = bench::look("here")?;
+    let after = look(HERE.0)?;
     ensure!(after == before, "{before}\nbecame\n{after}");
     Ok(())
 }

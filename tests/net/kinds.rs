@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     Suite,
-    bench::{self, Injection, goodput, is_plausible, run, udp_echo, undisturbed},
+    bench::{self, Injection, counter, goodput, is_plausible, run, udp_echo, undisturbed},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -223,15 +223,6 @@ fn distribution() -> Result<()> {
     ensure!(added.abs_diff(Duration::from_millis(30)) <= Duration::from_millis(2), "{added:?}, asked 30 ms");
     injection.stop()?;
     Ok(())
-}
-
-/// A number of `/proc/net/netstat` or `snmp`, by its names.
-fn counter(file: &str, row: &str, name: &str) -> Result<u64> {
-    let text = fs::read_to_string(format!("/proc/thread-self/net/{file}"))?;
-    let mut rows = text.lines().filter_map(|line| line.strip_prefix(row));
-    let (names, values) = (rows.next().context("no names")?, rows.next().context("no values")?);
-    let at = names.split_whitespace().position(|found| found == name).context("no such counter")?;
-    Ok(values.split_whitespace().nth(at).context("no value")?.parse()?)
 }
 
 /// Segments that can be marked are, and none of them is lost.

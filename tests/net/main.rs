@@ -3,8 +3,10 @@
 //! needs sch_netem or tcx is skipped where the kernel lacks it.
 
 mod bench;
+mod between;
 mod force;
 mod kinds;
+mod pair;
 mod phase;
 mod pipeline;
 mod refuse;
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     });
     let mut suite = Suite { obstacle, no_netem, trials: Vec::new() };
     force::add_to(&mut suite);
+    between::add_to(&mut suite);
     phase::add_to(&mut suite);
     kinds::add_to(&mut suite);
     pipeline::add_to(&mut suite);
@@ -43,7 +46,8 @@ fn main() -> ExitCode {
 }
 
 /// The effects of the others do not depend on the kernel, or they take minutes on an emulated machine.
-const BRIEF: [&str; 5] = [
+const BRIEF: [&str; 6] = [
+    "between::",
     "force::",
     "restore::",
     "kinds::every_value_reads_back",

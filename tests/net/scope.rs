@@ -11,13 +11,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sched::{CloneFlags, setns};
 use probe_tests::{server::python, wait};
 use serde_json::Value;
 
 use crate::{
     Suite,
-    bench::{self, Injection, goodput_between, look, round_trip, run, udp_echo},
+    bench::{self, Injection, goodput_between, look, round_trip, udp_echo},
+    pair::{HERE, Pair, THERE},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -201,34 +201,17 @@ fn management() -> Result<()> {
 
 /// A container's side of a veth, called eth0, from the namespace outside: rates up and down, and everything as it was.
 fn container() -> Result<()> {
-    let other = bench::Namespace::new()?;
-    let pid = other.pid();
-    run("ip", &["link", "add", "here", "type", "veth", "peer", "name", "eth0", "netns", &pid])?;
-    run("ip", &["addr", "add", "10.99.0.1/24", "dev", "here"])?;
-    run("ip", &["link", "set", "here", "up"])?;
-    let there = |program: &str, arguments: &[&str]| {
-        run("nsenter", &[&["-t", &pid, "-n", program], arguments].concat())
-    };
-    there("ip", &["addr", "add", "10.99.0.2/24", "dev", "eth0"])?;
-    there("ip", &["link", "set", "eth0", "up"])?;
-    let look_there = || -> Result<String> {
-        Ok(there("tc", &["-d", "qdisc", "show"])? + &there("ip", &["-o", "-d", "link", "show"])?)
-    };
-    wait::until("a carrier", wait::SOON, || Ok(look_there()?.contains("state UP").then_some(())))?;
-    let (before, before_here) = (look_there()?, look("here")?);
-    let file = fs::File::open(format!("/proc/{pid}/ns/net"))?;
-    let listener = thread::spawn(move || -> Result<TcpListener> {
-        setns(file, CloneFlags::CLONE_NEWNET)?;
-        Ok(TcpListener::bind("10.99.0.2:0")?)
-    });
-    let listener = listener.join().map_err(|_| anyhow::anyhow!("the thread panicked"))??;
+    let pair = Pair::new()?;
+    let pid = pair.pid();
+    let (before, before_here) = (pair.look_there()?, look(HERE.0)?);
+    let listener = pair.inside(|| Ok(TcpListener::bind((THERE.1, 0))?))?;
     let port = listener.local_addr()?.port().to_string();
     for netns in [pid.clone(), format!("/proc/{pid}/ns/net")] {
         let arguments = [
             "--netns",
             &netns,
             "--dev",
-            "eth0",
+            THERE.0,
             "--set",
             "up.rate=16mbit",
             "--set",
@@ -236,18 +219,18 @@ fn container() -> Result<()> {
             "--port",
             &port,
             "--echo",
-            "10.99.0.1",
+            HERE.1,
             "--json",
         ];
         let mut injection = Injection::start(&arguments)?;
-        ensure!(look("here")? == before_here, "the outer device was touched");
+        ensure!(look(HERE.0)? == before_here, "the outer device was touched");
         let up = goodput_between(&listener, false, 500_000, 4_000_000)? / bench::TCP_SHARE;
         ensure!((up / 2e6 - 1.0).abs() < 0.05, "up: {up} bytes/s, asked 2000000");
         let down = goodput_between(&listener, true, 300_000, 2_000_000)? / bench::TCP_SHARE;
         ensure!((down / 1e6 - 1.0).abs() < 0.05, "down: {down} bytes/s, asked 1000000");
         let ended = injection.stop()?;
         ensure!(ended.code == Some(0), "{} {}", ended.proof, ended.stderr);
-        ensure!(look_there()? == before, "{before}\nbecame\n{}", look_there()?);
+        ensure!(pair.look_there()? == before, "{before}\nbecame\n{}", pair.look_there()?);
     }
     Ok(())
 }

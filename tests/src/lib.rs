@@ -4,7 +4,7 @@
 //! In reading order: [`server`], [`plain`] and [`client`] make traffic (with [`http`] to tell where a response ends,
 //! and [`load`] for much of it; [`locks`] for databases), [`probe`] runs the program and reads its report (through [`report`]),
 //! [`capture`] (with [`wire`]), [`strace`] and [`host`] say what really happened, [`stats`] compares, [`skip`] decides
-//! which trials can run here.
+//! which trials can run here, [`say`] shows figures.
 
 pub mod capture;
 pub mod client;
@@ -17,6 +17,7 @@ pub mod locks;
 pub mod plain;
 pub mod probe;
 pub mod report;
+pub mod say;
 pub mod server;
 pub mod servers;
 pub mod skip;

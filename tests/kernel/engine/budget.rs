@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use probe::engine::{Kernel, LoadConfig, Verified};
 use serde::Deserialize;
 
-use crate::{Suite, add, watch::say};
+use probe_tests::say::say;
+
+use crate::{Suite, add};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     add!(suite, every_program_is_accepted);

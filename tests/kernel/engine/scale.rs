@@ -5,12 +5,13 @@ use probe_tests::{
     client::{Conn, Request},
     load::Load,
     probe::Probe,
+    say::say,
     server::Uvicorn,
 };
 
 use crate::{
     Suite, add_timed,
-    watch::{finish, mix, say},
+    watch::{finish, mix},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {

@@ -6,13 +6,14 @@ use anyhow::{Context as _, Result, ensure};
 use probe_tests::{
     probe::{Outcome, Probe},
     report::Dist,
+    say::say,
     stats::{Tolerance, percentile},
     strace::Timed,
 };
 use serde::Deserialize;
 
 use super::writer::{Line, Writer};
-use crate::{Suite, add, watch::say};
+use crate::{Suite, add};
 
 const STAGES: [&str; 5] = ["ingest", "ocr", "layout", "tables", "export"];
 const DOCUMENTS: u32 = 200;

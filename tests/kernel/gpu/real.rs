@@ -145,7 +145,7 @@ fn compare(pid: u32, least_util: Option<f64>) -> Result<()> {
         let dist: Dist = report.at(pointer)?;
         let mean = dist.mean.with_context(|| format!("{pointer}: nothing was read"))?;
         let (low, expected, high) = smi.column(column);
-        crate::watch::say(&format!(
+        probe_tests::say::say(&format!(
             "    {pointer}: probe {mean:.4}, nvidia-smi {:.4} ({:.4} to {:.4})",
             expected * unit,
             low * unit,
@@ -162,6 +162,6 @@ fn compare(pid: u32, least_util: Option<f64>) -> Result<()> {
         ensure!(mine == pid, "the load is {pid}, on the GPU is {mine}");
     }
     let cost: f64 = report.at("/health/gpu/cpu_ratio")?;
-    crate::watch::say(&format!("    looking cost {:.2} % of a core", cost * 100.0));
+    probe_tests::say::say(&format!("    looking cost {:.2} % of a core", cost * 100.0));
     Ok(())
 }

@@ -5,12 +5,13 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::Result;
 use probe_tests::{
     load::Load,
+    say::say,
     server::{Uvicorn, V4, V6},
 };
 
 use crate::{
     Suite, add, add_timed,
-    watch::{agrees_with_wire, captured, exact, mix, say},
+    watch::{agrees_with_wire, captured, exact, mix},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {

@@ -32,6 +32,6 @@ fn plain_threads() -> Result<()> {
     let probe = Probe::attach(server.pid(), &[])?;
     let log = Load::fast(server.addr(), 8, 40_000, mix()).run()?;
     server.wait_for_no_connections()?;
-    crate::watch::say(&format!("    plain server: {:.0} requests/s", log.rate()));
+    probe_tests::say::say(&format!("    plain server: {:.0} requests/s", log.rate()));
     probe.finish()?.report.matches_exactly(&log.sums())
 }

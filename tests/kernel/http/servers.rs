@@ -7,13 +7,14 @@ use probe_tests::{
     client::{Conn, Request},
     load::Load,
     probe::Probe,
+    say::say,
     server::{Server, Uvicorn},
     servers::{self, Kind},
 };
 
 use crate::{
     Suite, add,
-    watch::{agrees_with_wire, captured, exact, finish, mix, say},
+    watch::{agrees_with_wire, captured, exact, finish, mix},
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {

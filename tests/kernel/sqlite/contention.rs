@@ -6,10 +6,11 @@ use anyhow::{Result, ensure};
 use probe_tests::{
     locks::{Contended, contend},
     probe::Probe,
+    say::say,
 };
 
 use super::database;
-use crate::{Suite, add, watch::say};
+use crate::{Suite, add};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     add!(suite, threads_of_one_process, processes_of_one_thread, processes_with_threads);
