@@ -123,27 +123,33 @@ fn killed() -> Result<()> {
     let before = look("lo")?;
     let echo = udp_echo("127.0.0.1:0")?;
     let port = echo.port().to_string();
-    let mut injection = Injection::start(&["--dev", "lo", "--set", "rate=80kbit", "--port", &port])?;
-    round_trip(echo, 6, 1200)?;
-    ensure!(round_trip(echo, 3, 1200)? > Duration::from_millis(100), "not in force");
-    // Without its guard, so that only the kernel can have cleaned. (One that is only stopped goes on when its parent dies,
-    // and what is on its way through a queue that is taken away is lost.)
-    kill(injection.guard()?, Signal::SIGKILL)?;
-    let clean = first_clean(echo, || injection.signal(Signal::SIGKILL))?;
-    say(&format!("clean {:.2} ms after the kill", clean.as_secs_f64() * 1e3));
-    // Ten milliseconds, and on a machine in software what its processor needs to end a process.
+    let arguments = ["--dev", "lo", "--set", "rate=80kbit", "--port", &port];
+    let mut clean = Vec::new();
+    for _ in 0..3 {
+        let mut injection = Injection::start(&arguments)?;
+        round_trip(echo, 6, 1200)?;
+        ensure!(round_trip(echo, 3, 1200)? > Duration::from_millis(100), "not in force");
+        // Without its guard, so that only the kernel can have cleaned. (One that is only stopped goes on when its parent
+        // dies, and what is on its way through a queue that is taken away is lost.)
+        kill(injection.guard()?, Signal::SIGKILL)?;
+        clean.push(first_clean(echo, || injection.signal(Signal::SIGKILL))?);
+        injection.ended()?;
+        bench::net(&["clear"], &injection.state)?.output()?;
+        ensure!(look("lo")? == before, "{}", look("lo")?);
+    }
+    say(&format!("    clean {clean:.2?} after the kill"));
+    // On a machine in software: what its processor needs to end a process.
     let is_emulated = std::env::var_os("PROBE_TEST_LADDER").is_some();
     let allowed = match (bench::has_tcx()?, is_emulated) {
         (true, false) => Duration::from_millis(10),
         (true, true) => Duration::from_millis(100),
         (false, _) => probe::inject::injector::HEARTBEAT + Duration::from_millis(100),
     };
-    ensure!(clean <= allowed, "clean {clean:?} after the kill, {allowed:?} are allowed");
-    injection.ended()?;
-    bench::net(&["clear"], &injection.state)?.output()?;
-    ensure!(look("lo")? == before, "{}", look("lo")?);
+    // The middle one: another program may have had the processor.
+    clean.sort_unstable();
+    ensure!(clean[1] <= allowed, "clean {clean:?} after the kill, {allowed:?} are allowed");
     // With its guard: everything is as it was, without anybody's help.
-    let mut injection = Injection::start(&["--dev", "lo", "--set", "rate=80kbit", "--port", &port])?;
+    let mut injection = Injection::start(&arguments)?;
     injection.signal(Signal::SIGKILL)?;
     injection.ended()?;
     wait::until("the guard", wait::SOON, || Ok((look("lo")? == before).then_some(())))
