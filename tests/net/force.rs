@@ -161,8 +161,8 @@ fn first_clean(to: SocketAddr, act: impl FnOnce() -> Result<()>) -> Result<Durat
     client.connect(to)?;
     client.set_read_timeout(Some(Duration::from_millis(1)))?;
     let mut buffer = [0; 1200];
-    act()?;
     let start = Instant::now();
+    act()?;
     let (mut sent, mut clean) = (Vec::new(), Vec::new());
     while start.elapsed() < wait::SOON {
         buffer[..4].copy_from_slice(&u32::try_from(sent.len())?.to_be_bytes());
