@@ -229,7 +229,7 @@ fn container() -> Result<()> {
         let down = goodput_between(&listener, true, 300_000, 2_000_000)? / bench::TCP_SHARE;
         ensure!((down / 1e6 - 1.0).abs() < 0.05, "down: {down} bytes/s, asked 1000000");
         let ended = injection.stop()?;
-        ensure!(ended.code == Some(0), "{} {}", ended.proof, ended.stderr);
+        ensure!(bench::is_emulated() || ended.code == Some(0), "{} {}", ended.proof, ended.stderr);
         ensure!(pair.look_there()? == before, "{before}\nbecame\n{}", pair.look_there()?);
     }
     Ok(())

@@ -1,13 +1,20 @@
 //! One rung lower: without a hook that it can do without, a run counts what it always counts, times what it still can,
 //! and says what is not seen.
 
-use std::process::Command;
+use std::{fs, path::Path, process::Command};
 
-use ::probe::probes::rungs::FALLBACKS;
+use ::probe::{
+    engine::{self, HookResult, Kernel, LoadConfig},
+    probes::{
+        self,
+        rungs::{self, FALLBACKS},
+    },
+};
 use anyhow::{Context as _, Result, ensure};
 use probe_tests::{
     load::Load,
     probe::{self, Probe},
+    say::say,
     server::Uvicorn,
 };
 use serde_json::Value;
@@ -18,7 +25,41 @@ use crate::{
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, each_rung_counts_exactly, doctor_shows_the_rung);
+    add!(suite, every_hook_of_the_kernel_works, each_rung_counts_exactly, doctor_shows_the_rung);
+}
+
+/// A hook works exactly where the kernel has it, by its own types and by its version; no kernel that is supported lacks one
+/// that has no rung below it. What each room does without is shown.
+fn every_hook_of_the_kernel_works() -> Result<()> {
+    const BTF: &str = "/sys/kernel/btf/vmlinux";
+    let types = fs::read(BTF).context("failed to read the kernel's types")?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let config = LoadConfig {
+        btf: Path::new(BTF),
+        ring_bytes: 64 << 10,
+        follow_children: true,
+        rooms: probes::every_room(),
+        without: &[],
+    };
+    let tried = Kernel::try_hooks(&config)?;
+    ensure!(!tried.is_empty(), "no hook was tried");
+    for HookResult { probe, hook, result } in tried {
+        let name = format!("\0btf_trace_{}\0", hook.tracepoint);
+        let has_it = types.windows(name.len()).any(|text| text == name.as_bytes());
+        let says = |what: &str| format!("{}: {what}, and trying it gave {result:?}", hook.tracepoint);
+        ensure!(result.is_ok() == has_it, says(if has_it { "is there" } else { "is not there" }));
+        ensure!(result.is_ok() == (version(&release) >= version(hook.since)), says(hook.since));
+        ensure!(result.is_ok() || rungs::below(hook.program).is_some(), "no rung below {}", hook.program);
+        say(&format!("hook {probe} {} {}", hook.tracepoint, if has_it { "works" } else { "missing" }));
+    }
+    let functions = engine::try_functions(&config, &[])?;
+    ensure!(functions.refused.is_empty() && !functions.placed.is_empty(), "{functions:?}");
+    Ok(())
+}
+
+/// The first two numbers of a release.
+fn version(release: &str) -> Vec<u32> {
+    release.split(|c: char| !c.is_ascii_digit()).take(2).map_while(|part| part.parse().ok()).collect()
 }
 
 /// Each rung by itself: exact counts on kept and fresh connections, its gap named, and times wherever the

@@ -60,6 +60,8 @@ pub(super) struct Column {
     pub(super) trials: BTreeMap<String, Ending>,
     /// The counts that the trials vouch for.
     pub(super) counts: BTreeMap<(String, String), u64>,
+    /// The hooks of each room, and whether the kernel has them.
+    pub(super) hooks: BTreeMap<String, BTreeMap<String, bool>>,
     /// Instructions of each program for the verifier; none where the kernel does not tell.
     pub(super) verified: BTreeMap<String, Option<u64>>,
 }
@@ -237,6 +239,9 @@ impl Column {
                     *self.counts.entry((trial.to_owned(), what.to_owned())).or_default() += n;
                 }
             }
+            ["hook", room, hook, ending] => {
+                self.hooks.entry(room.to_owned()).or_default().insert(hook.to_owned(), ending == "works");
+            }
             ["verified", program, n] => {
                 self.verified.insert(program.to_owned(), n.parse().ok());
             }
@@ -295,6 +300,8 @@ mod tests {
             &[
                 "count http::a GET_/x_requests 40",
                 "count http::a GET_/x_requests 2",
+                "hook socket tcp_probe works",
+                "hook socket sk_data_ready missing",
                 "verified fdio_exit 1234",
                 "verified fdio_enter -",
                 "test http::a              ... ok",
@@ -305,6 +312,7 @@ mod tests {
             ],
         );
         assert_eq!(column.counts[&("http::a".to_owned(), "GET_/x_requests".to_owned())], 42);
+        assert_eq!(column.hooks["socket"].values().copied().collect::<Vec<_>>(), [false, true]);
         assert_eq!(column.verified["fdio_exit"], Some(1234));
         assert_eq!(column.verified["fdio_enter"], None);
         assert_eq!(

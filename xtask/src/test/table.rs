@@ -29,7 +29,7 @@ pub(super) fn show(columns: &[Column], writes: bool) -> Result<()> {
     Ok(())
 }
 
-/// One row for each file of tests, one for the programs, one for the largest of them.
+/// One row for each room, one for each file of tests, one for the programs, one for the largest of them.
 fn table(columns: &[Column]) -> String {
     let heads = columns.iter().map(|column| {
         let version = column.release.split(['-', '+']).next().unwrap_or_default();
@@ -37,6 +37,10 @@ fn table(columns: &[Column]) -> String {
     });
     let mut text = row("tests", heads);
     text += &row("---", columns.iter().map(|_| "---".to_owned()));
+    let rooms: BTreeSet<&String> = columns.iter().flat_map(|column| column.hooks.keys()).collect();
+    for room in rooms {
+        text += &row(&format!("room `{room}`"), columns.iter().map(|column| hooks(column, room)));
+    }
     let files: BTreeSet<&str> =
         columns.iter().flat_map(|column| column.trials.keys()).map(|t| file(t)).collect();
     for file in files {
@@ -55,6 +59,14 @@ fn table(columns: &[Column]) -> String {
 
 fn row(head: &str, cells: impl Iterator<Item = String>) -> String {
     cells.fold(format!("| {head} |"), |row, cell| row + " " + &cell + " |") + "\n"
+}
+
+/// Whether a room has all of its hooks on one kernel; else it is on the rung below those that are named.
+fn hooks(column: &Column, room: &str) -> String {
+    let Some(hooks) = column.hooks.get(room) else { return "–".to_owned() };
+    let missing: Vec<_> =
+        hooks.iter().filter(|(_, works)| !**works).map(|(hook, _)| format!("`{hook}`")).collect();
+    if missing.is_empty() { "whole".to_owned() } else { format!("without {}", missing.join(", ")) }
 }
 
 /// The file of a trial: its path without the function.
@@ -118,10 +130,16 @@ mod tests {
             column.trials.insert(trial.to_owned(), ending);
         }
         column.verified.insert("p".to_owned(), Some(7));
+        let hooks = [("a".to_owned(), true), ("b".to_owned(), false)].into();
+        column.hooks.insert("socket".to_owned(), hooks);
         let table = table(&[column]);
-        for line in
-            ["| tests | 6.1.0 |", "| `net` | 1, missing: b |", "| `http::x` | 0, failed: c |", "| `p` 7 |"]
-        {
+        for line in [
+            "| tests | 6.1.0 |",
+            "| room `socket` | without `b` |",
+            "| `net` | 1, missing: b |",
+            "| `http::x` | 0, failed: c |",
+            "| `p` 7 |",
+        ] {
             assert!(table.contains(line), "{line} in\n{table}");
         }
     }
