@@ -105,6 +105,9 @@ pub struct Place {
     pub echo_is_v6: bool,
 }
 
+/// More than any super-packet has, bytes.
+pub const WHOLE: u32 = 1 << 20;
+
 /// One class with its link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Class {
@@ -116,7 +119,11 @@ pub struct Class {
     pub hook: Hook,
     /// Class id: the upper half is [`ROOT`]'s.
     pub id: u32,
-    /// Largest packet that passes in one piece; none leaves super-packets whole.
+    /// Largest packet that passes the slicer in one piece; none where there is no slicer.
+    ///
+    /// Each netem has one above it, also where packets stay [`WHOLE`]: a netem with a queue below it that was not told of
+    /// (before 6.13 and its relatives: "account for backlog updates from child qdisc") says that it is empty while the
+    /// queue is not, htb believes it, and the last packets of a burst stay until the next ones come. A tbf counts itself.
     pub slice: Option<u32>,
     /// A netem is part of it.
     pub has_netem: bool,

@@ -7,7 +7,7 @@ use super::super::encode::probability;
 use super::super::scope::{Cidr, Proto};
 use super::{
     Class, Direction, EchoIds, Hook, LINK_HEAD, LOOPBACK_MTU, MIN_LIMIT, OwnedRule, Place, Plan, ROOT,
-    Target, limit, queue,
+    Target, WHOLE, limit, queue,
 };
 
 pub(super) struct Planner<'a> {
@@ -143,7 +143,11 @@ impl Planner<'_> {
             direction,
             hook,
             id: ROOT | minor,
-            slice: (is_per_packet && means.tbf).then_some(mtu + LINK_HEAD),
+            slice: match (means.tbf, is_per_packet) {
+                (true, true) => Some(mtu + LINK_HEAD),
+                (true, false) if means.netem => Some(WHOLE),
+                _ => None,
+            },
             has_netem: means.netem,
             limit: links.iter().map(|link| limit(link, mtu)).max().unwrap_or(MIN_LIMIT),
             queue: links.iter().map(queue).max().unwrap_or(MIN_LIMIT),

@@ -92,7 +92,7 @@ fn losses_are_per_packet() {
     let made = plan(&[target(loss(0.01), loss(0.01), &[80])], &place(true)).unwrap();
     assert_eq!((made.mtu, made.classes[0].slice), (Some(1500), Some(1518)));
     let delayed = plan(&[target(delay(5), delay(5), &[80])], &place(true)).unwrap();
-    assert_eq!((delayed.mtu, delayed.classes[0].slice), (None, None));
+    assert_eq!((delayed.mtu, delayed.classes[0].slice), (None, Some(WHOLE)));
 }
 
 #[test]
