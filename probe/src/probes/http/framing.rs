@@ -61,8 +61,8 @@ pub(super) enum Progress {
     More,
     /// The body ended after so many bytes of the span.
     Ended(u64),
-    /// Not a body at all.
-    Broken,
+    /// Not a body, as is plain behind so many bytes of the span.
+    Broken(u64),
 }
 
 /// No chunk is larger than this: a size line that says more is a lie or not a size line.
@@ -146,7 +146,7 @@ impl Chunk {
                     b'\r' | b';' | b' ' | b'\t' => *digits_done = true,
                     _ => match char::from(byte).to_digit(16) {
                         Some(digit) if *size <= MAX_CHUNK => *size = *size * 16 + u64::from(digit),
-                        _ => return Progress::Broken,
+                        _ => return Progress::Broken(at as u64),
                     },
                 },
                 Self::Trailer { line_is_empty } => match byte {
@@ -197,10 +197,28 @@ mod tests {
                 match body.take(Span::Seen(piece)) {
                     Progress::More => before += piece.len() as u64,
                     Progress::Ended(n) => { end = Some(before + n); break; }
-                    Progress::Broken => prop_assert!(false, "broken"),
+                    Progress::Broken(_) => prop_assert!(false, "broken"),
                 }
             }
             prop_assert_eq!(end, Some(body_len));
+        }
+
+        /// What is no body is found behind the same byte, wherever the reads were cut.
+        #[test]
+        fn broken_where_it_breaks(text in "[0-9a-f.;\\r\\n ]{0,40}", cut in 1usize..10) {
+            let end = |cut: usize| {
+                let mut body = Body::new(Length::Chunked);
+                let mut before = 0;
+                for piece in text.as_bytes().chunks(cut) {
+                    match body.take(Span::Seen(piece)) {
+                        Progress::More => before += piece.len() as u64,
+                        Progress::Ended(n) => return (before + n, "ended"),
+                        Progress::Broken(n) => return (before + n, "broken"),
+                    }
+                }
+                (before, "more")
+            };
+            prop_assert_eq!(end(cut), end(text.len().max(1)));
         }
 
         /// Any bytes and gaps at all: no panic, and never more consumed than given.
@@ -213,7 +231,7 @@ mod tests {
                     match body.take(span) {
                         Progress::More => {}
                         Progress::Ended(n) => { prop_assert!(n <= span.len()); break; }
-                        Progress::Broken => break,
+                        Progress::Broken(n) => { prop_assert!(n < span.len()); break; }
                     }
                 }
             }

@@ -67,12 +67,14 @@ impl Conn {
                     };
                     let taken = match progress {
                         Progress::More => span.len(),
-                        Progress::Ended(taken) => taken,
-                        Progress::Broken => return Err(Why::Garbled),
+                        Progress::Ended(taken) | Progress::Broken(taken) => taken,
                     };
-                    if let Some(newest) = self.pending.back_mut() {
+                    if let Some(newest) = self.pending.back_mut().filter(|_| taken > 0) {
                         newest.request.bytes += taken;
                         newest.request.last_read_ns = moved_ns(read).1;
+                    }
+                    if let Progress::Broken(_) = progress {
+                        return Err(Why::Garbled);
                     }
                     if progress == Progress::More {
                         return Ok(());

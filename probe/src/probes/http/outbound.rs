@@ -26,11 +26,15 @@ impl Conn {
                         let progress = body.take(span);
                         let taken = match progress {
                             Progress::More => span.len(),
-                            Progress::Ended(taken) => taken,
-                            Progress::Broken => return Err(Why::Garbled),
+                            Progress::Ended(taken) | Progress::Broken(taken) => taken,
                         };
-                        oldest.bytes_out += taken;
-                        oldest.last_send_ns = sent_ns;
+                        if taken > 0 {
+                            oldest.bytes_out += taken;
+                            oldest.last_send_ns = sent_ns;
+                        }
+                        if let Progress::Broken(_) = progress {
+                            return Err(Why::Garbled);
+                        }
                         if progress == Progress::More {
                             break;
                         }
