@@ -181,7 +181,8 @@ impl Conn {
             conn,
             status: oldest.status,
             first_send_ns: oldest.first_send_ns,
-            last_send_ns: end_ns.unwrap_or(oldest.last_send_ns),
+            // A call that was under way when another thread closed the connection returns behind that.
+            last_send_ns: end_ns.unwrap_or(0).max(oldest.last_send_ns),
             bytes: oldest.bytes_out,
             ending,
         }));

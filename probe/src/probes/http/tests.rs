@@ -262,7 +262,7 @@ fn an_end_that_comes_first() {
     let script = Script::new().reads(GET).resets().writes(OK5).drains();
     assert_eq!(script.told(), ["GET /a 19 200 43 Complete 10..30"]);
     let script = Script::new().resets().drains().reads(GET).drains();
-    assert_eq!(script.told(), ["GET /a 19 0 0 Aborted 20..10"]);
+    assert_eq!(script.told(), ["GET /a 19 0 0 Aborted 20..20"]);
     assert_eq!(script.decoder.conns.len(), 0);
     assert_eq!(script.undecoded(), []);
 }
