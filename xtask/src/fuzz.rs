@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: lets libFuzzer try every target under tests/fuzz for some seconds, from the same seed each time.
+//! `cargo xtask fuzz`: lets libFuzzer try every target under tests/fuzz, from the same seed each time: so many inputs, which
+//! are then the same ones on every machine, or for some seconds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,17 @@ use crate::{exec, paths};
 
 /// What `--help` says about this command's options.
 pub(crate) const OPTIONS: &str =
-    "      --seconds N      for each target (3)\n      --seed N         another sequence of inputs (1)\n";
+    "      --runs N         inputs of each target (50000)\n      --seconds N      for so long instead\n      \
+     --seed N         another sequence of inputs (1)\n";
+/// Inputs of each target where nothing else is asked for: the slowest target takes some seconds.
+const RUNS: u32 = 50_000;
+
+/// How much of each target.
+#[derive(Clone, Copy)]
+enum Length {
+    Runs(u32),
+    Seconds(u32),
+}
 
 const VERSION: &str = "0.13.2";
 const FOLDER: &str = "tests/fuzz";
@@ -19,10 +30,11 @@ const BUILT: &str = "target/fuzz";
 
 pub(crate) fn run(args: &mut lexopt::Parser) -> Result<()> {
     use lexopt::prelude::*;
-    let (mut seconds, mut seed) = (3_u32, 1_u32);
+    let (mut length, mut seed) = (Length::Runs(RUNS), 1_u32);
     while let Some(arg) = args.next()? {
         match arg {
-            Long("seconds") => seconds = args.value()?.parse()?,
+            Long("runs") => length = Length::Runs(args.value()?.parse()?),
+            Long("seconds") => length = Length::Seconds(args.value()?.parse()?),
             Long("seed") => seed = args.value()?.parse()?,
             _ => return Err(arg.unexpected().into()),
         }
@@ -33,8 +45,11 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Result<()> {
     let targets = targets()?;
     let mut failed = Vec::new();
     for target in &targets {
-        say!("fuzz: {target}, {seconds} s");
-        if let Err(error) = one(target, seconds, seed) {
+        match length {
+            Length::Runs(n) => say!("fuzz: {target}, {n} inputs"),
+            Length::Seconds(n) => say!("fuzz: {target}, {n} s"),
+        }
+        if let Err(error) = one(target, length, seed) {
             say!("{error:#}");
             failed.push(target.as_str());
         }
@@ -59,7 +74,7 @@ fn build(cargo_fuzz: &Path) -> Result<()> {
     exec::exec(command.env("RUSTC_BOOTSTRAP", "1").env("PROBE_SKIP_EBPF", "1"))
 }
 
-fn one(target: &str, seconds: u32, seed: u32) -> Result<()> {
+fn one(target: &str, length: Length, seed: u32) -> Result<()> {
     let place = |name: &str| -> Result<PathBuf> {
         let dir = paths::root().join("target").join(name).join(target);
         paths::make_dir(&dir)?;
@@ -69,7 +84,11 @@ fn one(target: &str, seconds: u32, seed: u32) -> Result<()> {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut command = exec::command(paths::root().join(BUILT).join(triple).join("release").join(target));
     command.arg(corpus).arg(seeds(target)?);
-    command.arg(format!("-max_total_time={seconds}")).arg(format!("-seed={seed}"));
+    command.arg(match length {
+        Length::Runs(n) => format!("-runs={n}"),
+        Length::Seconds(n) => format!("-max_total_time={n}"),
+    });
+    command.arg(format!("-seed={seed}"));
     command.arg(format!("-artifact_prefix={}/", found.display()));
     command.args(["-rss_limit_mb=1024", "-timeout=10", "-verbosity=0", "-print_final_stats=1"]);
     if target.starts_with("http") {
