@@ -1,6 +1,11 @@
 //! Whoever holds the lock is named, in the target or not.
 
-use std::{path::Path, process::Command, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use probe_tests::{
@@ -10,6 +15,7 @@ use probe_tests::{
     wait,
 };
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::{Pair, database};
 use crate::{Suite, add, watch::CLOCK_NANOSLEEP};
@@ -49,6 +55,26 @@ fn shell(path: &Path) -> Result<Program> {
     Program::start(Command::new("sqlite3").arg("-batch").arg(path))
 }
 
+/// A target and a shell on one database.
+struct Beside {
+    folder: TempDir,
+    path: PathBuf,
+    hands: Hands,
+    /// The target's thread `a`.
+    tid: u32,
+    shell: Program,
+}
+
+impl Beside {
+    fn new(mode: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("app.db");
+        let (hands, tid) = target(&path, mode)?;
+        let shell = shell(&path)?;
+        Ok(Self { folder, path, hands, tid, shell })
+    }
+}
+
 /// The shell does what it is told, and says so.
 fn run(shell: &mut Program, sql: &str) -> Result<()> {
     shell.say(&format!("{sql}; SELECT 'done';"))?;
@@ -59,10 +85,7 @@ fn run(shell: &mut Program, sql: &str) -> Result<()> {
 /// A shell beside the target holds a write transaction: the wait is that long plus what was overslept, and it is named.
 fn shell_is_named() -> Result<()> {
     for mode in ["wal", "delete"] {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("app.db");
-        let (mut hands, tid) = target(&path, mode)?;
-        let mut shell = shell(&path)?;
+        let Beside { folder: _folder, path, mut hands, tid, mut shell } = Beside::new(mode)?;
         let probe = Probe::attach(hands.pid(), &[])?;
         // The target's first lock says which files matter.
         hands.sql("a", "a", "SELECT * FROM t")?;
@@ -98,10 +121,7 @@ fn shell_is_named() -> Result<()> {
 /// A lock that was taken before there was a probe.
 fn a_lock_before_the_attach() -> Result<()> {
     for mode in ["wal", "delete"] {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("app.db");
-        let (mut hands, tid) = target(&path, mode)?;
-        let mut shell = shell(&path)?;
+        let Beside { folder: _folder, path, mut hands, tid, mut shell } = Beside::new(mode)?;
         run(&mut shell, "BEGIN IMMEDIATE")?;
         let probe = Probe::attach(hands.pid(), &[])?;
         hands.tell_sql("a", "a", "BEGIN IMMEDIATE")?;
