@@ -34,7 +34,7 @@ enum Command {
     Lint,
     Tidy,
     Deny,
-    Cross,
+    Cross(cross::Options),
     Clean(clean::Scope),
 }
 
@@ -51,13 +51,14 @@ fn help() -> String {
          \x20 lint    rustfmt, clippy for both sides, tidy\n\
          \x20 tidy    the house rules that a program can check\n\
          \x20 deny    licences and known holes of the dependencies (needs cargo-deny)\n\
-         \x20 cross   check that both sides compile for arm64 (needs rustup)\n\
+         \x20 cross   check that both sides compile for arm64 (needs rustup)\n{}\
          \x20 clean   remove what setup keeps in the cache directory\n{}",
         demo::OPTIONS,
         test::OPTIONS,
         bench::OPTIONS,
         fuzz::OPTIONS,
         vm::OPTIONS,
+        cross::OPTIONS,
         clean::OPTIONS,
     )
 }
@@ -95,7 +96,7 @@ fn run() -> Result<ExitCode> {
         Command::Lint => lint::run(),
         Command::Tidy => tidy::run(),
         Command::Deny => lint::deny(),
-        Command::Cross => cross::run(),
+        Command::Cross(options) => cross::run(options),
         Command::Clean(scope) => clean::run(scope),
     }?;
     Ok(ExitCode::SUCCESS)
@@ -119,7 +120,7 @@ fn parse(args: &mut lexopt::Parser) -> Result<Option<Command>> {
         "lint" => Command::Lint,
         "tidy" => Command::Tidy,
         "deny" => Command::Deny,
-        "cross" => Command::Cross,
+        "cross" => return Ok(Some(Command::Cross(cross::Options::parse(args)?))),
         "clean" => return Ok(Some(Command::Clean(clean::Scope::parse(args)?))),
         "help" => return Ok(None),
         _ => bail!("failed to find the command `{name}`\n\n{}", help()),

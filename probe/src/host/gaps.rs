@@ -27,6 +27,8 @@ pub struct Gap {
     pub remedy: String,
 }
 
+/// Processors whose registers the kernel programs know, as `uname -m` names them.
+const PROCESSORS: [&str; 2] = ["x86_64", "aarch64"];
 /// Oldest kernel that probe is tried on.
 const OLDEST_TRIED: (u32, u32) = (5, 10);
 /// Kernels that have the BPF ring buffer, `CAP_BPF` and `CAP_PERFMON`.
@@ -48,14 +50,14 @@ fn gap(severity: Severity, what: impl Into<String>, consequence: &str, remedy: i
 }
 
 fn arch(host: &Host) -> Option<Gap> {
-    if host.arch == "x86_64" {
+    if PROCESSORS.contains(&host.arch.as_str()) {
         return None;
     }
     Some(gap(
         Severity::Blocks,
         format!("probe does not know the processor `{}`", host.arch),
-        "its kernel programs read system call arguments from x86-64 registers",
-        "run it on an x86-64 machine",
+        "its kernel programs read system call arguments from registers that they have to know",
+        "run it on an x86-64 or arm64 machine",
     ))
 }
 
@@ -266,6 +268,7 @@ mod tests {
     #[test]
     fn nothing_lacks_on_a_good_host() {
         assert_eq!(gaps(|_| ()), []);
+        assert_eq!(gaps(|host| host.arch = "aarch64".to_owned()), []);
     }
 
     #[test]

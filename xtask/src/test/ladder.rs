@@ -13,7 +13,7 @@ use super::summary::Summary;
 use super::{BUILD, table};
 use crate::say::say;
 use crate::setup::{self, Goal, Ready};
-use crate::vm::{self, Size};
+use crate::vm::{self, Processor, Size};
 use crate::{exec, paths};
 
 /// What a user asks for.
@@ -81,7 +81,8 @@ pub(super) fn run(options: &Options) -> Result<Summary> {
     let lines: Vec<vm::Line> = vm::LINES.into_iter().filter(is_asked).collect();
     let mut columns = Vec::new();
     for pair in lines.chunks(AT_ONCE) {
-        let kernels = pair.iter().map(|line| vm::kernel(*line)).collect::<Result<Vec<_>>>()?;
+        let kernels =
+            pair.iter().map(|line| vm::kernel(*line, Processor::OWN)).collect::<Result<Vec<_>>>()?;
         let found = std::thread::scope(|scope| {
             let run = |at: usize| on_kernel(&kernels[at], pair[at].name, &program, options, &ready);
             let runs: Vec<_> = (0..pair.len()).map(|at| scope.spawn(move || run(at))).collect();

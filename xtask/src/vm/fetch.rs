@@ -9,11 +9,10 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::apt::{self, Apt};
 use super::catalog::Line;
+use super::processor::Processor;
 use crate::setup::Board;
 use crate::{exec, paths};
 
-/// The architecture in Debian's words.
-pub(super) const ARCH: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
 /// What the guest needs before it sees the host's files: the bus, the file system, a layer over it, the lines back.
 const FIRST_MODULES: [&str; 5] = ["virtio_pci", "9p", "9pnet_virtio", "virtio_console", "overlay"];
 
@@ -22,12 +21,13 @@ pub(crate) struct Kernel {
     dir: PathBuf,
     /// What `uname -r` will say.
     pub(crate) release: String,
+    pub(super) processor: Processor,
 }
 
 impl Kernel {
-    fn open(dir: PathBuf) -> Option<Self> {
+    fn open(dir: PathBuf, processor: Processor) -> Option<Self> {
         let release = fs::read_to_string(dir.join("release")).ok()?;
-        Some(Self { dir, release })
+        Some(Self { dir, release, processor })
     }
 
     pub(super) fn image(&self) -> PathBuf {
@@ -57,9 +57,9 @@ pub(crate) fn cache() -> Result<PathBuf> {
 }
 
 /// The kernel of a line, fetched if it is not there.
-pub(crate) fn ensure(board: &Board, line: Line) -> Result<Kernel> {
-    let dir = cache()?.join(ARCH).join(line.name);
-    if let Some(kernel) = Kernel::open(dir.clone()) {
+pub(super) fn ensure(board: &Board, line: Line, processor: Processor) -> Result<Kernel> {
+    let dir = cache()?.join(processor.name()).join(line.name);
+    if let Some(kernel) = Kernel::open(dir.clone(), processor) {
         return Ok(kernel);
     }
     let parent = dir.with_file_name("");
@@ -68,24 +68,24 @@ pub(crate) fn ensure(board: &Board, line: Line) -> Result<Kernel> {
     let file = fs::File::create(parent.join("lock")).context("failed to create a lock")?;
     let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
     let _lock = lock.context("failed to lock the cache of kernels")?;
-    if let Some(kernel) = Kernel::open(dir.clone()) {
+    if let Some(kernel) = Kernel::open(dir.clone(), processor) {
         return Ok(kernel);
     }
     let work = parent.join(format!("{}.partial", line.name));
-    board.step(&format!("kernel {}", line.name), |log| {
+    board.step(&format!("kernel {} for {}", line.name, processor.name()), |log| {
         remove(&work)?;
         paths::make_dir(&work)?;
-        fetch(line, &work, log)?;
+        fetch(line, processor, &work, log)?;
         fs::rename(&work, &dir).with_context(|| format!("failed to move `{}`", work.display()))
     })?;
-    Kernel::open(dir).context("failed to find the kernel that was just fetched")
+    Kernel::open(dir, processor).context("failed to find the kernel that was just fetched")
 }
 
-fn fetch(line: Line, dir: &Path, log: &Path) -> Result<()> {
+fn fetch(line: Line, processor: Processor, dir: &Path, log: &Path) -> Result<()> {
     let temporary = dir.join("apt");
     let mut failures = Vec::new();
     for mirror in apt::mirrors() {
-        match download(line, &mirror, &temporary, log) {
+        match download(line, processor, &mirror, &temporary, log) {
             Ok(packages) => {
                 let result = unpack(dir, &packages, log);
                 remove(&temporary)?;
@@ -99,10 +99,11 @@ fn fetch(line: Line, dir: &Path, log: &Path) -> Result<()> {
     bail!("failed to find Linux {} on a mirror of Debian\n{}", line.name, failures.join("\n"))
 }
 
-fn download(line: Line, mirror: &str, dir: &Path, log: &Path) -> Result<Vec<PathBuf>> {
-    let apt = Apt::new(dir, mirror, line.suites, ARCH)?;
+fn download(line: Line, processor: Processor, mirror: &str, dir: &Path, log: &Path) -> Result<Vec<PathBuf>> {
+    let arch = processor.name();
+    let apt = Apt::new(dir, mirror, line.suites, arch)?;
     apt.update(log)?;
-    let newest = format!("linux-image-{ARCH}");
+    let newest = format!("linux-image-{arch}");
     let version = apt.versions(&newest)?.into_iter().find(|version| line.has(version));
     let version = version.with_context(|| format!("no package `{newest}` of this line"))?;
     let image = apt.depends(&newest, &version)?.into_iter().find(|name| is_part(name, "image"));

@@ -87,30 +87,29 @@ pub(crate) fn run(
 }
 
 fn qemu(kernel: &Kernel, dir: &Path, size: &Size) -> Command {
+    let program = kernel.processor.qemu();
     // Dies with us even where we are killed. Not a part of every system, and only a second line of defence.
     let mut command = match paths::find_program("setpriv") {
         Some(setpriv) => {
             let mut command = exec::command(setpriv);
-            command.args(["--pdeathsig", "KILL", "--", QEMU]);
+            command.args(["--pdeathsig", "KILL", "--", program]);
             command
         }
-        None => exec::command(QEMU),
+        None => exec::command(program),
     };
     // One thread for all processors: with several, code that a kernel patches while another processor runs it (static
     // keys, which bpf statistics are) was seen to end in a panic of the guest.
     let at = |name: &str| dir.join(name).display().to_string().replace(',', ",,");
     command
-        .args(["-M", MACHINE, "-accel", "tcg,thread=single", "-cpu", "max", "-smp", &size.cpus.to_string()])
+        .args(kernel.processor.machine())
+        .args(["-accel", "tcg,thread=single", "-smp", &size.cpus.to_string()])
         .args(["-m", &size.memory_mib.to_string(), "-nodefaults", "-no-user-config", "-no-reboot"])
         .args(["-display", "none", "-serial", &format!("file:{}", at("console"))])
         .arg("-kernel")
         .arg(kernel.image())
         .args(["-initrd", &at("initial"), "-append"])
-        // A panic ends the machine. The timer's rate is known, that of the processor's own clock would be measured, and on a
-        // busy host was seen five times too fast. Nobody attacks this kernel.
-        .arg(format!(
-            "console={CONSOLE} quiet panic=-1 mitigations=off nokaslr tsc=unstable clocksource=hpet"
-        ))
+        // A panic ends the machine. Nobody attacks this kernel.
+        .arg(format!("{} quiet panic=-1 mitigations=off nokaslr", kernel.processor.boot()))
         .args(["-fsdev", "local,id=host,path=/,security_model=none,multidevs=remap,readonly=on"])
         .args(["-device", "virtio-9p-pci,fsdev=host,mount_tag=host", "-device", "virtio-serial-pci"]);
     for name in ["out", "err", "end"] {
@@ -127,23 +126,6 @@ fn qemu(kernel: &Kernel, dir: &Path, size: &Size) -> Command {
     }
     command
 }
-
-#[cfg(target_arch = "x86_64")]
-pub(super) const PACKAGE: &str = "qemu-system-x86";
-#[cfg(target_arch = "x86_64")]
-pub(super) const QEMU: &str = "qemu-system-x86_64";
-#[cfg(target_arch = "x86_64")]
-const MACHINE: &str = "q35";
-#[cfg(target_arch = "x86_64")]
-const CONSOLE: &str = "ttyS0";
-#[cfg(target_arch = "aarch64")]
-pub(super) const PACKAGE: &str = "qemu-system-arm";
-#[cfg(target_arch = "aarch64")]
-pub(super) const QEMU: &str = "qemu-system-aarch64";
-#[cfg(target_arch = "aarch64")]
-const MACHINE: &str = "virt";
-#[cfg(target_arch = "aarch64")]
-const CONSOLE: &str = "ttyAMA0";
 
 fn listen(dir: &Path, name: &str) -> Result<UnixListener> {
     let path = dir.join(name);

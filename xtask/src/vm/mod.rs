@@ -9,6 +9,7 @@ mod catalog;
 mod fetch;
 mod guest;
 mod machine;
+mod processor;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,10 +19,11 @@ use anyhow::{Context, Result, bail};
 use crate::setup::{self, Board, Goal};
 use crate::{exec, paths};
 
-pub(crate) use catalog::{LINES, Line};
+pub(crate) use catalog::{LINES, Line, find};
 pub(crate) use fetch::{Kernel, cache};
 pub(crate) use guest::archive;
 pub(crate) use machine::{Size, run as boot};
+pub(crate) use processor::Processor;
 
 /// What `--help` says about this command's options.
 pub(crate) const OPTIONS: &str = "      --kernel NAME    5.10, 6.1, 6.12, 7 (needed; the newest of that line)\n      \
@@ -41,9 +43,8 @@ pub(crate) struct Options {
 
 /// The programs of the tests, up to date.
 const BUILD: [&str; 5] = ["build", "--package", "probe", "--package", "probe-tests"];
-/// What runs the machine and unpacks its kernel, with the packages that hold them.
-const PROGRAMS: [(&str, &str); 4] =
-    [(machine::QEMU, machine::PACKAGE), ("depmod", "kmod"), ("xz", "xz-utils"), ("dpkg-deb", "dpkg")];
+/// What unpacks a kernel, with the packages that hold them.
+const PROGRAMS: [(&str, &str); 3] = [("depmod", "kmod"), ("xz", "xz-utils"), ("dpkg-deb", "dpkg")];
 
 impl Options {
     pub(crate) fn parse(args: &mut lexopt::Parser) -> Result<Self> {
@@ -52,7 +53,7 @@ impl Options {
         let mut size = Size { cpus: 2, memory_mib: 2048, limit: Duration::from_mins(10) };
         while let Some(arg) = args.next()? {
             match arg {
-                Long("kernel") => line = Some(catalog::find(&args.value()?.string()?)?),
+                Long("kernel") => line = Some(find(&args.value()?.string()?)?),
                 Long("timeout") => size.limit = Duration::from_secs(args.value()?.parse()?),
                 Long("memory") => size.memory_mib = args.value()?.parse()?,
                 Long("cpus") => size.cpus = args.value()?.parse()?,
@@ -80,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if !options.is_as_is {
         setup::run(Goal::Tests, &BUILD)?;
     }
-    let kernel = kernel(options.line)?;
+    let kernel = kernel(options.line, Processor::OWN)?;
     let dir = std::env::current_dir().context("failed to find the current directory")?;
     let archive = archive(&kernel, &dir, &options.command)?;
     let code = boot(&kernel, &archive, &options.size, std::io::stdout(), std::io::stderr())?;
@@ -88,12 +89,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// A kernel with all that is needed to boot it.
-pub(crate) fn kernel(line: Line) -> Result<Kernel> {
+pub(crate) fn kernel(line: Line, processor: Processor) -> Result<Kernel> {
     let board = Board::new(&paths::make_cache()?)?;
     let mut packages: Vec<&str> = PROGRAMS
-        .iter()
+        .into_iter()
+        .chain([(processor.qemu(), processor.package())])
         .filter(|(program, _)| paths::find_program(program).is_none())
-        .map(|(_, package)| *package)
+        .map(|(_, package)| package)
         .collect();
     if !std::path::Path::new(apt::KEYRING).exists() {
         packages.push("debian-archive-keyring");
@@ -103,6 +105,6 @@ pub(crate) fn kernel(line: Line) -> Result<Kernel> {
     }
     setup::watched(&board, || {
         setup::install(&board, &packages)?;
-        fetch::ensure(&board, line)
+        fetch::ensure(&board, line, processor)
     })
 }
