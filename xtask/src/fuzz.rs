@@ -11,8 +11,7 @@ use crate::setup::{self, Goal};
 use crate::{exec, paths};
 
 /// What `--help` says about this command's options.
-pub(crate) const OPTIONS: &str =
-    "      --runs N         inputs of each target (50000)\n      --seconds N      for so long instead\n      \
+pub(crate) const OPTIONS: &str = "      --runs N         inputs of each target (50000)\n      --seconds N      for so long instead\n      \
      --seed N         another sequence of inputs (1)\n";
 /// Inputs of each target where nothing else is asked for: the slowest target takes some seconds.
 const RUNS: u32 = 50_000;
