@@ -184,6 +184,11 @@ impl Hands {
         self.ask(thread, "write", &json!({"path": path})).map(drop)
     }
 
+    /// Writes a marker: a stage of a document begins or ends.
+    pub fn mark(&mut self, thread: &str, stage: &str, doc: &str, moment: &str) -> Result<()> {
+        self.ask(thread, "mark", &json!({"stage": stage, "doc": doc, "moment": moment})).map(drop)
+    }
+
     /// Runs SQL.
     pub fn sql(&mut self, thread: &str, connection: &str, sql: &str) -> Result<Done> {
         self.ask(thread, "sql", &json!({"connection": connection, "sql": sql}))

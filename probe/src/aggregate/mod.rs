@@ -147,11 +147,19 @@ impl Aggregate {
                 self.endpoint(method, path).delivery.record(*delivery_ns);
                 self.overall.delivery.record(*delivery_ns);
             }
-            Finding::Stage(run) => self.stages.add_run(run),
+            Finding::Stage(run) => {
+                self.stages.add_run(run);
+                if let Some((began_ns, _)) = run.began {
+                    self.gpus.in_stage(&run.stage, (began_ns, run.end_ns));
+                }
+            }
             Finding::Checkpoint(write) => self.stages.add_checkpoint(write),
             Finding::Document(end) => self.stages.add_document(end),
             Finding::Stages { order, near, dropped } => self.stages.end(order, near, *dropped),
-            Finding::Gpu(gpu) => self.gpus.add(gpu),
+            Finding::Gpu(gpu) => {
+                self.gpus.add(gpu);
+                self.take_stages_of_gpus();
+            }
             Finding::Resources(look) => self.resources.add(look),
         }
     }
@@ -308,6 +316,14 @@ impl Aggregate {
     /// Nothing more will come.
     pub fn finish(&mut self) {
         self.gpus.finish();
+        self.take_stages_of_gpus();
+        self.stages.finish(self.databases.used().next().is_some());
+    }
+
+    fn take_stages_of_gpus(&mut self) {
+        for joined in self.gpus.stages() {
+            self.stages.add_gpu(&joined.stage, joined.gpu, joined.overlap);
+        }
     }
 
     /// What was accepted by Unix-domain listeners, by path.

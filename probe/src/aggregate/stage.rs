@@ -1,5 +1,6 @@
 //! The numbers of stages, of checkpoint files, and of the pipeline as a whole.
 
+mod checkpoint;
 mod saved;
 
 use std::collections::BTreeMap;
@@ -8,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::durations::{Durations, Resolution};
 use super::evidence::{Evidence, Subject};
+use super::gpu::OverlapStats;
+use crate::correlate::Overlap;
 use crate::correlate::stage::{CheckpointWrite, DocEnd, StageRun};
-use crate::event::Placed;
 use crate::profile::{Metric, Profile};
+pub use checkpoint::CheckpointStats;
 pub(super) use saved::SavedStages;
 
 /// Documents that are named as stuck.
@@ -36,6 +39,12 @@ pub struct StageStats {
     /// Sum of the time of the same in which they waited for locks of SQLite.
     #[serde(default)]
     pub lock_ns: u128,
+    /// Databases were seen: no wait is none.
+    #[serde(default)]
+    pub has_databases: bool,
+    /// What each GPU did over the time of those with a time, by its index.
+    #[serde(default)]
+    pub gpus: BTreeMap<u32, OverlapStats>,
 }
 
 impl Default for StageStats {
@@ -49,133 +58,34 @@ impl Default for StageStats {
             io_ns: 0,
             io_of_ns: 0,
             lock_ns: 0,
+            has_databases: false,
+            gpus: BTreeMap::new(),
         }
     }
 }
 
-/// The numbers of the files of one rule.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CheckpointStats {
-    /// Put in place.
-    pub files: u64,
-    /// Of these, by a request that edits.
-    pub edits: u64,
-    /// Of these, with bytes that could be written unseen through a mapping.
-    pub mapped: u64,
-    /// Written, but never put in place.
-    pub lost: u64,
-    /// Bytes written.
-    pub bytes: u64,
-    /// Calls that wrote.
-    pub writes: u64,
-    /// Calls that synced.
-    pub syncs: u64,
-    /// Open to in place.
-    pub total: Durations,
-    /// Time inside open, write, fsync, close and rename.
-    pub io: Durations,
-    /// Time inside the writing calls of a file.
-    pub write: Durations,
-    /// Time inside the syncing calls of a file that had some.
-    pub sync: Durations,
-    /// Time inside the rename of a file that had one.
-    pub rename: Durations,
-    /// Failed calls, by `errno`.
-    pub errors: BTreeMap<u32, u64>,
-    /// Sums for the trend of sizes over time: time, bytes, time², time × bytes; seconds since the first file.
-    trend: [f64; 4],
-    first_ns: Option<u64>,
-    last_ns: u64,
-    /// Of the last opening that was counted: its numbers replace those told before.
-    #[serde(skip)]
-    told: BTreeMap<u64, (u64, u64, u64)>,
-}
-
-impl Default for CheckpointStats {
-    fn default() -> Self {
-        let part = || Durations::new(Resolution::Coarse);
-        Self {
-            files: 0,
-            edits: 0,
-            mapped: 0,
-            lost: 0,
-            bytes: 0,
-            writes: 0,
-            syncs: 0,
-            total: Durations::new(Resolution::Fine),
-            io: part(),
-            write: part(),
-            sync: part(),
-            rename: part(),
-            errors: BTreeMap::new(),
-            trend: [0.0; 4],
-            first_ns: None,
-            last_ns: 0,
-            told: BTreeMap::new(),
-        }
-    }
-}
-
-/// Openings of which the numbers may still be replaced.
-const MAX_TOLD: usize = 1024;
-
-impl CheckpointStats {
-    fn add(&mut self, write: &CheckpointWrite) {
-        let file = &write.file;
-        if file.errors > 0 {
-            *self.errors.entry(file.errno).or_default() += u64::from(file.errors);
-        }
-        if write.is_lost {
-            self.lost += u64::from(file.placed != Placed::Failed);
-            return;
-        }
-        // The same opening, told again because it was written to after a close or has a new name: only what came since.
-        let before = self.told.insert(file.file, (file.bytes, file.writes, file.syncs));
-        while self.told.len() > MAX_TOLD {
-            self.told.pop_first();
-        }
-        let (bytes, writes, syncs) = before.unwrap_or_default();
-        self.bytes += file.bytes.saturating_sub(bytes);
-        self.writes += file.writes.saturating_sub(writes);
-        self.syncs += file.syncs.saturating_sub(syncs);
-        if before.is_some() {
-            return;
-        }
-        self.files += 1;
-        self.edits += u64::from(write.is_edit);
-        self.mapped += u64::from(file.is_mapped);
-        if let Some(opened_ns) = file.opened_ns {
-            self.total.record(file.ts_ns.saturating_sub(opened_ns));
-        }
-        self.io.record(file.open_ns + file.write_ns + file.sync_ns + file.close_ns + file.rename_ns);
-        self.write.record(file.write_ns);
-        if file.syncs > 0 {
-            self.sync.record(file.sync_ns);
-        }
-        if file.rename_ns > 0 {
-            self.rename.record(file.rename_ns);
-        }
-        let first_ns = *self.first_ns.get_or_insert(file.ts_ns);
-        self.last_ns = self.last_ns.max(file.ts_ns);
-        let (at, bytes) = (file.ts_ns.saturating_sub(first_ns) as f64 / 1e9, file.bytes as f64);
-        for (sum, value) in self.trend.iter_mut().zip([at, bytes, at * at, at * bytes]) {
-            *sum += value;
-        }
+impl StageStats {
+    /// The part of its time in calls on files; none where that is not known.
+    pub fn file_share(&self) -> Option<f64> {
+        self.of_known(self.io_ns)
     }
 
-    /// How much larger files are at the end than at the beginning, by a straight line through their sizes: 0.5 for half
-    /// as large again. None when there are too few, or all at one moment.
-    pub fn growth_ratio(&self) -> Option<f64> {
-        let n = self.files as f64;
-        let [t, b, tt, tb] = self.trend;
-        let spread = n * tt - t * t;
-        let span_s = self.last_ns.saturating_sub(self.first_ns?) as f64 / 1e9;
-        if self.files < 10 || spread <= 0.0 || b <= 0.0 {
-            return None;
-        }
-        let slope = (n * tb - t * b) / spread;
-        let at_begin = (b - slope * t) / n;
-        (at_begin > 0.0).then(|| slope * span_s / at_begin)
+    /// The part of its time in which it waited for locks of SQLite; none where nothing was seen of any database.
+    pub fn sqlite_share(&self) -> Option<f64> {
+        self.of_known(self.lock_ns).filter(|_| self.has_databases)
+    }
+
+    /// The part of its time in which a GPU was busy, by time alone: of the one that was so most. None without a GPU.
+    pub fn gpu_share(&self) -> Option<f64> {
+        self.gpus.values().filter_map(OverlapStats::util).reduce(f64::max)
+    }
+
+    fn of_known(&self, ns: u128) -> Option<f64> {
+        (self.io_of_ns > 0).then(|| ns as f64 / self.io_of_ns as f64)
+    }
+
+    const fn share(&self, value: Option<f64>) -> Evidence<'_> {
+        Evidence::Value { value, samples: self.runs - self.untimed }
     }
 }
 
@@ -284,6 +194,20 @@ impl StageTable {
         }
     }
 
+    /// What a GPU did while this stage ran once.
+    pub(super) fn add_gpu(&mut self, stage: &str, gpu: u32, overlap: Overlap) {
+        if let Some(stats) = self.stages.get_mut(stage) {
+            stats.gpus.entry(gpu).or_default().add(overlap);
+        }
+    }
+
+    /// Nothing more will come.
+    pub(super) fn finish(&mut self, has_databases: bool) {
+        for stats in self.stages.values_mut() {
+            stats.has_databases |= has_databases;
+        }
+    }
+
     pub(super) fn add_checkpoint(&mut self, write: &CheckpointWrite) {
         self.checkpoints.entry(write.rule).or_default().add(write);
     }
@@ -338,6 +262,9 @@ impl Subject for StageStats {
             "transition" => Evidence::Durations { durations: &self.transition, untimed: 0 },
             "repeated_rate" => Evidence::Share { part: self.again, whole: self.runs },
             "rate" => Evidence::Count { count: self.runs, samples: self.runs },
+            "file_share" => self.share(self.file_share()),
+            "sqlite_share" => self.share(self.sqlite_share()),
+            "gpu_share" => self.share(self.gpu_share()),
             _ => return None,
         })
     }
@@ -354,20 +281,6 @@ impl Subject for PipelineStats {
             }
             "completion" => Evidence::Share { part: self.completed, whole: self.documents },
             "rate" => Evidence::Count { count: self.completed, samples: self.documents },
-            _ => return None,
-        })
-    }
-}
-
-impl Subject for CheckpointStats {
-    fn evidence(&self, metric: Metric) -> Option<Evidence<'_>> {
-        Some(match metric.quantity.name {
-            "total" => {
-                Evidence::Durations { durations: &self.total, untimed: self.files - self.total.count() }
-            }
-            "write" => Evidence::Durations { durations: &self.write, untimed: 0 },
-            "fsync" => Evidence::Durations { durations: &self.sync, untimed: 0 },
-            "lost_rate" => Evidence::Share { part: self.lost, whole: self.files + self.lost },
             _ => return None,
         })
     }

@@ -70,11 +70,9 @@ pub(super) fn checkpoints(profile: &Profile, table: &StageTable, phase: &str) ->
 
 /// In their order.
 pub(super) fn stages(numbers: &Aggregate, phase: &str) -> Vec<Stage> {
-    let has_databases = numbers.databases.used().next().is_some();
     let stages = numbers.stages().stages().into_iter().map(|(name, index, stats)| {
-        let share = |ns: u128| (stats.io_of_ns > 0).then(|| ns as f64 / stats.io_of_ns as f64);
-        let file_io = share(stats.io_ns);
-        let sqlite_wait = share(stats.lock_ns).filter(|_| has_databases);
+        let (file_io, sqlite_wait, gpu_busy) = (stats.file_share(), stats.sqlite_share(), stats.gpu_share());
+        let known = [file_io, sqlite_wait, gpu_busy].into_iter().flatten().reduce(|a, b| a + b);
         Stage {
             stage: name.to_owned(),
             index,
@@ -84,11 +82,12 @@ pub(super) fn stages(numbers: &Aggregate, phase: &str) -> Vec<Stage> {
             untimed: stats.untimed,
             time_s: Distribution::from(&stats.time),
             transition_s: Distribution::from(&stats.transition),
+            // A GPU works while files are read as well: the parts can be more than the whole.
             shares: Shares {
                 file_io,
                 sqlite_wait,
-                gpu_busy: None,
-                other: file_io.map(|file_io| (1.0 - file_io - sqlite_wait.unwrap_or_default()).max(0.0)),
+                gpu_busy,
+                other: known.map(|known| (1.0 - known).max(0.0)),
             },
         }
     });

@@ -1,17 +1,20 @@
 //! Whose the waits are, and behind whom: endpoints and stages that are known by construction.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use probe_tests::{
     client::{Conn, Request},
     host,
     locks::{Deed, WaitsOf, Whose},
     probe::{Outcome, Probe},
-    servers, wait,
+    servers,
+    stats::Tolerance,
+    wait,
 };
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     Pair, database,
@@ -20,7 +23,7 @@ use super::{
 use crate::{Suite, add, watch::CLOCK_NANOSLEEP};
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, requests_that_waited, stages_that_waited, objectives_on_waits);
+    add!(suite, requests_that_waited, stages_that_waited, share_of_a_stage, objectives_on_waits);
 }
 
 /// The server's thread that SQLite put to sleep.
@@ -187,6 +190,64 @@ fn stages_that_waited() -> Result<()> {
     let time = pages["time_s"]["max"].as_f64().context("no time")?;
     ensure!((share * time / waited.wait_s - 1.0).abs() < 0.01, "{share} of {time} s, {waited:?}");
     ensure!(share > 0.0 && share < 1.0, "{pages}");
+    Ok(())
+}
+
+const SHARES: &str = r#"
+name = "test"
+
+# Of 800 ms, half a second is waited for a lock.
+[[objective]]
+id = "locks"
+stage = "tables"
+metric = "sqlite_share"
+target = "40%"
+limit = "40%"
+
+[[objective]]
+id = "files"
+stage = "tables"
+metric = "file_share"
+target = "10%"
+limit = "10%"
+"#;
+
+/// A stage waits for a lock that is held: the part of its time is the one by its own clock, and is judged.
+fn share_of_a_stage() -> Result<()> {
+    /// 2 % or 5 ms.
+    const TOLERANCE: Tolerance = Tolerance { relative: 0.02, absolute: 0.005 };
+    let mut pair = Pair::new("wal")?;
+    let probe = Probe::attach_with(pair.hands.pid(), SHARES, &[])?;
+    pair.hands.sql("a", "a", "BEGIN IMMEDIATE")?;
+    let more =
+        json!({"stage": "tables", "doc": "one", "connection": "b", "sql": "BEGIN IMMEDIATE", "ms": 300});
+    pair.hands.tell("b", "stage", &more)?;
+    until_asleep(pair.waiter)?;
+    // sleep: for as long the lock is held
+    thread::sleep(Duration::from_millis(500));
+    pair.hands.tell_sql("a", "a", "COMMIT")?;
+    let mut own = None;
+    for _ in 0..2 {
+        let done = pair.hands.done()?;
+        ensure!(done.error.is_none(), "{done:?}");
+        own = own.or(done.row);
+    }
+    let own = own.context("no times")?.into_iter().map(|ns| ns as f64 / 1e9).collect::<Vec<_>>();
+    let [waited, whole] = own.as_slice() else { bail!("{own:?}") };
+    let outcome = judged(probe)?;
+    let stages: Vec<serde_json::Value> = outcome.report.at("/stages")?;
+    let [stage] = stages.as_slice() else { bail!("{stages:?}") };
+    let number = |name: &str| stage.pointer(name).and_then(serde_json::Value::as_f64).context("no number");
+    let time = number("/time_s/max")?;
+    let share = number("/shares/sqlite_wait")?;
+    TOLERANCE.agree("the stage", *whole, time)?;
+    TOLERANCE.agree("its wait", *waited, share * time)?;
+    TOLERANCE.agree("the rest", whole - waited, number("/shares/other")? * time)?;
+    ensure!(number("/shares/file_io")? < 0.1 && stage["shares"]["gpu_busy"].is_null(), "{stage}");
+    let verdicts: Vec<Objective> = outcome.report.at("/objectives")?;
+    let told: Vec<_> = verdicts.iter().map(|told| (told.id.as_str(), told.verdict.as_str())).collect();
+    ensure!(told == [("locks", "fail"), ("files", "pass")], "{verdicts:?}");
+    ensure!(outcome.status.code() == Some(3), "{}", outcome.status);
     Ok(())
 }
 

@@ -21,6 +21,8 @@ MODULE = sys.argv[1] if len(sys.argv) > 1 else "sqlite3"
 sqlite = importlib.import_module("pysqlite3.dbapi2" if MODULE == "pysqlite3" else MODULE)
 libc = ctypes.CDLL(None, use_errno=True)
 speech = threading.Lock()
+# Where markers go: any descriptor will do.
+nowhere = os.open(os.devnull, os.O_WRONLY)
 
 
 def switches():
@@ -36,6 +38,10 @@ def connect(database, timeout):
     return sqlite.connect(database, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
+def mark(stage, doc, moment):
+    os.write(nowhere, f"probe:stage={stage} doc={doc} {moment}\n".encode())
+
+
 def do(task):
     what = task["do"]
     if what == "open":
@@ -48,6 +54,18 @@ def do(task):
         os.makedirs(os.path.dirname(task["path"]), exist_ok=True)
         with open(task["path"], "w") as file:
             file.write("{}")
+    elif what == "mark":
+        mark(task["stage"], task["doc"], task["moment"])
+    elif what == "stage":
+        # One stage that begins with SQL; by its own clock, nanoseconds: the SQL, and all of it.
+        begin = time.monotonic_ns()
+        mark(task["stage"], task["doc"], "begin")
+        asked = time.monotonic_ns()
+        connections[task["connection"]].execute(task["sql"]).fetchall()
+        waited = time.monotonic_ns() - asked
+        time.sleep(task["ms"] / 1000)
+        mark(task["stage"], task["doc"], "end")
+        return [waited, time.monotonic_ns() - begin]
     elif what == "close":
         connections.pop(task["connection"]).close()
     elif what == "sleep":

@@ -1,15 +1,17 @@
-//! Numbers per GPU, and what GPUs did while requests were in the application.
+//! Numbers per GPU, and what GPUs did while requests were in the application and while stages ran.
 
 mod spread;
 mod stats;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 pub use spread::Spread;
 pub use stats::{GpuStats, InstanceStats, OverlapStats, ProcessStats};
 
 use super::durations::{Durations, Resolution};
 use super::endpoint::EndpointIndex;
+use crate::correlate::Overlap;
 use crate::event::Gpu;
 
 /// GPUs of the largest machine, twice.
@@ -23,15 +25,40 @@ const MAX_WAITING: usize = 1 << 16;
 #[derive(Clone, Debug)]
 pub struct Gpus {
     by_index: BTreeMap<u32, (String, GpuStats)>,
-    /// Requests whose time in the application is to be joined: endpoint, from, to; in the order of their ends, nearly.
-    waiting: VecDeque<(EndpointIndex, u64, u64)>,
+    /// Times that are to be joined: whose, from, to; in the order of their ends, nearly.
+    waiting: VecDeque<(Whose, u64, u64)>,
+    /// What was joined of stages, to be fetched.
+    stages: Vec<StageOnGpu>,
     /// How long one look at one GPU takes.
     look: Durations,
 }
 
+/// Whose time waits to be joined.
+#[derive(Clone, Debug)]
+enum Whose {
+    Endpoint(EndpointIndex),
+    Stage(Arc<str>),
+}
+
+/// What one GPU did while a stage ran.
+#[derive(Clone, Debug)]
+pub(super) struct StageOnGpu {
+    /// The stage.
+    pub(super) stage: Arc<str>,
+    /// The GPU.
+    pub(super) gpu: u32,
+    /// What it did.
+    pub(super) overlap: Overlap,
+}
+
 impl Gpus {
     pub(super) const fn new() -> Self {
-        Self { by_index: BTreeMap::new(), waiting: VecDeque::new(), look: Durations::new(Resolution::Coarse) }
+        Self {
+            by_index: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            stages: Vec::new(),
+            look: Durations::new(Resolution::Coarse),
+        }
     }
 
     /// The same GPUs with nothing counted yet.
@@ -67,14 +94,28 @@ impl Gpus {
     }
 
     /// A request of this endpoint was in the application for this time.
-    pub(super) fn in_app(&mut self, endpoint: EndpointIndex, (from_ns, to_ns): (u64, u64)) {
+    pub(super) fn in_app(&mut self, endpoint: EndpointIndex, span: (u64, u64)) {
+        self.wait(Whose::Endpoint(endpoint), span);
+    }
+
+    /// This stage of a document ran for this time.
+    pub(super) fn in_stage(&mut self, stage: &str, span: (u64, u64)) {
+        self.wait(Whose::Stage(Arc::from(stage)), span);
+    }
+
+    /// What was joined of stages since the last call.
+    pub(super) fn stages(&mut self) -> impl Iterator<Item = StageOnGpu> {
+        self.stages.drain(..)
+    }
+
+    fn wait(&mut self, whose: Whose, (from_ns, to_ns): (u64, u64)) {
         if self.by_index.is_empty() {
             return;
         }
         if self.waiting.len() >= MAX_WAITING {
             self.join_first();
         }
-        self.waiting.push_back((endpoint, from_ns, to_ns));
+        self.waiting.push_back((whose, from_ns, to_ns));
     }
 
     /// Nothing more will come.
@@ -89,9 +130,16 @@ impl Gpus {
     }
 
     fn join_first(&mut self) -> bool {
-        let Some((endpoint, from_ns, to_ns)) = self.waiting.pop_front() else { return false };
-        for (_, stats) in self.by_index.values_mut() {
-            stats.join(endpoint, from_ns, to_ns);
+        let Some((whose, from_ns, to_ns)) = self.waiting.pop_front() else { return false };
+        for (gpu, (_, stats)) in &mut self.by_index {
+            match &whose {
+                Whose::Endpoint(endpoint) => stats.join(*endpoint, from_ns, to_ns),
+                Whose::Stage(stage) => self.stages.push(StageOnGpu {
+                    stage: Arc::clone(stage),
+                    gpu: *gpu,
+                    overlap: stats.over(from_ns, to_ns),
+                }),
+            }
         }
         true
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::spread::Spread;
 use crate::aggregate::endpoint::EndpointIndex;
 use crate::correlate::{GpuTimeline, Overlap};
@@ -89,10 +91,10 @@ pub struct InstanceStats {
     pub memory: Spread,
 }
 
-/// What a GPU did while requests of one endpoint were in the application: the sum over them.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// What a GPU did while requests of one endpoint were in the application, or while a stage ran: the sum over them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OverlapStats {
-    /// Requests, or whatever was joined.
+    /// Requests, or ends of the stage.
     pub intervals: u64,
     /// Their time for which the GPU is known.
     pub covered_ns: u128,
@@ -105,13 +107,22 @@ pub struct OverlapStats {
 }
 
 impl OverlapStats {
-    pub(super) fn add(&mut self, overlap: Overlap) {
+    pub(in crate::aggregate) fn add(&mut self, overlap: Overlap) {
         self.intervals += 1;
         self.covered_ns += u128::from(overlap.covered_ns);
         self.busy += u128::from(overlap.busy);
         let energy_uj = overlap.energy_uj.map(u128::from);
         self.energy_uj = energy_uj.map(|energy| energy + self.energy_uj.unwrap_or(0)).or(self.energy_uj);
         self.memory_bytes = self.memory_bytes.max(overlap.memory_bytes);
+    }
+
+    pub(in crate::aggregate) fn merge(&mut self, other: &Self) {
+        self.intervals = self.intervals.saturating_add(other.intervals);
+        self.covered_ns = self.covered_ns.saturating_add(other.covered_ns);
+        self.busy = self.busy.saturating_add(other.busy);
+        let energy_uj = other.energy_uj.map(|energy| energy.saturating_add(self.energy_uj.unwrap_or(0)));
+        self.energy_uj = energy_uj.or(self.energy_uj);
+        self.memory_bytes = self.memory_bytes.max(other.memory_bytes);
     }
 
     /// Share of the time in which a kernel ran; none where nothing is known.

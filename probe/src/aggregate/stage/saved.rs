@@ -50,6 +50,10 @@ impl StageStats {
         self.io_ns = self.io_ns.saturating_add(other.io_ns);
         self.io_of_ns = self.io_of_ns.saturating_add(other.io_of_ns);
         self.lock_ns = self.lock_ns.saturating_add(other.lock_ns);
+        self.has_databases |= other.has_databases;
+        for (gpu, stats) in &other.gpus {
+            self.gpus.entry(*gpu).or_default().merge(stats);
+        }
     }
 }
 

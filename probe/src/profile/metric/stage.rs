@@ -1,9 +1,13 @@
 //! What is measured of stages, of checkpoint files, and of the pipeline as a whole.
 
-use super::{Quantity, Shape};
+use super::{Quantity, Shape, Unit};
 
 const fn duration(name: &'static str, sample: &'static str) -> Quantity {
     Quantity { name, shape: Shape::Durations, sample, higher_is_better: false }
+}
+
+const fn share(name: &'static str) -> Quantity {
+    Quantity { name, shape: Shape::Value(Unit::Ratio), sample: "stage", higher_is_better: false }
 }
 
 /// Of a stage.
@@ -16,6 +20,10 @@ pub(super) const STAGE: &[Quantity] = &[
     Quantity { name: "repeated_rate", shape: Shape::Share, sample: "stage", higher_is_better: false },
     // Stages that ended, per second of the run.
     Quantity { name: "rate", shape: Shape::Rate, sample: "stage", higher_is_better: true },
+    // Where its time went, as parts of it: in calls on files, waiting for SQLite's locks, with a busy GPU.
+    share("file_share"),
+    share("sqlite_share"),
+    Quantity { higher_is_better: true, ..share("gpu_share") },
 ];
 
 /// Of all documents together.

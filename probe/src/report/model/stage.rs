@@ -90,13 +90,13 @@ pub struct Stage {
 /// See [`Stage::shares`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Shares {
-    /// In calls on files.
+    /// In calls on files, of the thread that ended the stage.
     pub file_io: Option<f64>,
-    /// Waiting for locks of SQLite.
+    /// Waiting for locks of SQLite, of the same.
     pub sqlite_wait: Option<f64>,
-    /// With a busy GPU.
+    /// With a busy GPU, whoever used it: utilisation over the stage's time, of the GPU that was busiest in it.
     pub gpu_busy: Option<f64>,
-    /// In none of those that are known.
+    /// In none of those that are known; 0 where they overlap to more than the whole.
     pub other: Option<f64>,
 }
 
