@@ -14,7 +14,7 @@ use probe_tests::{
     say::say,
     server::{Server, Uvicorn, certificate, python},
     servers::Kind,
-    stats::{CLIENT, WIRE, percentile, sorted},
+    stats::{CLIENT, WIRE, agree_but_for, percentile, sorted},
     websocket::{Log, Socket, first, frame},
 };
 
@@ -150,8 +150,8 @@ fn times() -> Result<()> {
             [("reply", &replies, found.reply_s), ("delivery", &deliveries, found.delivery_s)]
         {
             // Of 500 the p99 is the fifth longest: one that met other work of the machine, and packets wait for that too.
-            for (name, share, value, tolerance) in
-                [("p50", 0.5, got.p50, WIRE), ("p95", 0.95, got.p95, WIRE), ("p99", 0.99, got.p99, CLIENT)]
+            for (name, share, value, spared) in
+                [("p50", 0.5, got.p50, 0), ("p95", 0.95, got.p95, 0), ("p99", 0.99, got.p99, 2)]
             {
                 let value = value.with_context(|| format!("no {name}"))?;
                 let expected = percentile(on_wire, share);
@@ -160,7 +160,7 @@ fn times() -> Result<()> {
                     expected * 1e3,
                     value * 1e3
                 ));
-                tolerance.agree(&format!("{what} {name}"), expected, value)?;
+                agree_but_for(spared, &format!("{what} {name}"), (on_wire, share), WIRE, value)?;
             }
         }
     }

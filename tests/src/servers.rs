@@ -161,6 +161,23 @@ pub fn unheard(nobody: u16, silent: u16, going: u16) -> Result<Server> {
     script("unheard.py", &ports.each_ref().map(String::as_str), free_addr(V4)?)
 }
 
+/// The same program in a network namespace of its own, in which nobody has the first address, and what is sent to the
+/// second one gets lost.
+pub fn unheard_off(nobody: &str, mute: &str) -> Result<Server> {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-ec"]).arg(format!(
+        "ip link set lo up; ip link add here type veth peer name there\n\
+         ip addr add 192.0.2.1/24 dev here; ip link set there up; ip link set here up\n\
+         ip neigh add {mute} lladdr 02:00:00:00:00:07 dev here; exec \"$@\""
+    ));
+    command.arg("sh").arg(python()?).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("kernel/unheard.py"));
+    command.args(["off", nobody, mute]);
+    let mut server = Server::spawn(command, free_addr(V4)?)?;
+    let exe = PathBuf::from("/proc").join(server.pid().to_string()).join("comm");
+    server.wait_until(|| fs::read_to_string(&exe).is_ok_and(|comm| comm.starts_with("python")))?;
+    Ok(server)
+}
+
 /// An address on which nobody listens.
 pub fn nobody() -> Result<SocketAddr> {
     free_addr(V4)

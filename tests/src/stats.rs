@@ -22,6 +22,22 @@ pub fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     values
 }
 
+/// Whether a percentile of measurements is that of a list: on the value by nearest rank, or between its `spared` neighbours
+/// on either side. The list holds the same things measured elsewhere, of which so many may differ in the tail, where a
+/// clock was read on the other side of an interruption.
+pub fn agree_but_for(
+    spared: usize,
+    what: &str,
+    (sorted, share): (&[f64], f64),
+    tolerance: Tolerance,
+    got: f64,
+) -> Result<()> {
+    let apart = spared as f64 / sorted.len() as f64;
+    let low = percentile(sorted, share - apart);
+    let high = percentile(sorted, share + apart);
+    tolerance.agree(what, got.clamp(low, high), got)
+}
+
 /// How far two measurements of the same thing may lie apart: the larger of a share and an absolute value.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {

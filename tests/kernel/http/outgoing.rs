@@ -21,7 +21,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{Suite, add, watch::agrees};
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, calls, calls_inside_tls, unheard);
+    add!(suite, calls, calls_inside_tls, unheard, unheard_off);
 }
 
 /// A line of the caller's log.
@@ -167,6 +167,33 @@ fn unheard() -> Result<()> {
     let judged: Vec<serde_json::Value> = report.at("/objectives")?;
     // Four calls of five had no answer.
     ensure!(judged[0]["value"] == 0.8 && judged[0]["samples"] == 5, "{judged:?}");
+    Ok(())
+}
+
+/// Connections off the machine that the kernel gives up itself: their reasons are those that it tells the caller.
+fn unheard_off() -> Result<()> {
+    const NOBODY: &str = "192.0.2.9";
+    const MUTE: &str = "192.0.2.7";
+    let mut caller = servers::unheard_off(NOBODY, MUTE)?;
+    let probe = Probe::attach(caller.pid(), &[])?;
+    caller.release()?;
+    wait::until("the caller's last try", wait::SOON, || {
+        Ok(caller.log()?.lines().any(|line| line == "done").then_some(()))
+    })?;
+    caller.settle()?;
+    let report = probe.finish()?.report;
+    report.nothing_lost()?;
+    let log = caller.log()?;
+    for (endpoint, error) in [
+        (format!("connect {NOBODY}:80 (unreachable)"), "EHOSTUNREACH"),
+        (format!("connect {MUTE}:80 (timed out)"), "ETIMEDOUT"),
+    ] {
+        let tries = log.lines().filter(|line| *line == error).count() as u64;
+        let found = report.outgoing(&endpoint)?;
+        ensure!(tries > 1 && (found.requests, found.aborted) == (0, tries), "{tries} tries: {found:?}");
+    }
+    let all: Vec<serde_json::Value> = report.at("/outgoing")?;
+    ensure!(all.len() == 2, "{all:?}\n{log}");
     Ok(())
 }
 
