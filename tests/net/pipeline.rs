@@ -1,15 +1,10 @@
 //! The sample pipeline under a condition: its uploads and deliveries take longer by what the condition must add, by the
 //! client's own clock and by the report.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use probe_tests::{probe::Probe, server::python, wait};
+use probe_tests::{probe::Probe, server::python, servers, wait};
 use serde_json::Value;
 
 use crate::{Suite, bench::look};
@@ -23,58 +18,6 @@ pub(crate) fn add_to(suite: &mut Suite) {
 const UPLOADS: u32 = 6;
 /// No document of the corpus is smaller, bytes.
 const DOCUMENT: f64 = 90_000.0;
-
-/// The pipeline in the namespace of the test.
-struct Pipeline {
-    child: Child,
-    port: u16,
-    folder: tempfile::TempDir,
-}
-
-impl Pipeline {
-    fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let log = fs::File::create(folder.path().join("log"))?;
-        let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("targets");
-        let child = Command::new(python()?)
-            .args([
-                "-m",
-                "uvicorn",
-                "docpipeline.app:app",
-                "--no-access-log",
-                "--timeout-keep-alive",
-                "120",
-                "--host",
-                "127.0.0.1",
-                "--port",
-            ])
-            .arg(port.to_string())
-            .current_dir(targets)
-            .env("DOCPIPELINE_DB", folder.path().join("documents.db"))
-            .env("DOCPIPELINE_UPLOADS", folder.path().join("uploads"))
-            .env("DOCPIPELINE_CHECKPOINTS", folder.path().join("checkpoints"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let mut pipeline = Self { child, port, folder };
-        wait::until("the sample pipeline", wait::SOON, || {
-            let ended = pipeline.child.try_wait()?;
-            let log = pipeline.folder.path().join("log");
-            ensure!(ended.is_none(), "it ended: {}", fs::read_to_string(log).unwrap_or_default());
-            Ok(TcpStream::connect(("127.0.0.1", pipeline.port)).is_ok().then_some(()))
-        })?;
-        Ok(pipeline)
-    }
-}
-
-impl Drop for Pipeline {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
-    }
-}
 
 /// What both phases say of one thing, seconds.
 #[derive(Debug)]
@@ -95,7 +38,9 @@ struct Played {
 /// Plays a clean phase and one under a condition.
 fn play(net: &str) -> Result<Played> {
     let before = look("lo")?;
-    let pipeline = Pipeline::start()?;
+    // In the namespace of the test.
+    let kept = tempfile::tempdir()?;
+    let pipeline = servers::docpipeline(kept.path())?;
     let (python, folder) = (python()?, env!("CARGO_MANIFEST_DIR"));
     let profile = format!(
         "name = 'pipeline'\nroutes = ['POST /upload', 'GET /documents']\n\
@@ -104,7 +49,7 @@ fn play(net: &str) -> Result<Played> {
          [[phase]]\nname = 'under'\nduration = '300s'\nnet = '{net}'\n",
         python.display()
     );
-    let outcome = Probe::play(pipeline.child.id(), &profile, &[])?.outcome(2 * wait::SOON)?;
+    let outcome = Probe::play(pipeline.pid(), &profile, &[])?.outcome(2 * wait::SOON)?;
     ensure!(look("lo")? == before, "{before}\nbecame\n{}", look("lo")?);
     let endpoints: Vec<Value> = outcome.report.at("/endpoints")?;
     let of = |phase: &str, endpoint: &str, pointer: &str| -> Result<f64> {

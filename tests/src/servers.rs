@@ -191,6 +191,22 @@ pub fn file_server(folder: &Path) -> Result<Server> {
     Ok(server)
 }
 
+/// The sample pipeline, with all that it keeps in this folder.
+pub fn docpipeline(folder: &Path) -> Result<Server> {
+    let addr = free_addr(V4)?;
+    let mut command = Command::new(python()?);
+    command
+        .args(["-m", "uvicorn", "docpipeline.app:app", "--no-access-log", "--timeout-keep-alive", "120"])
+        .args(["--host", "127.0.0.1", "--port", &addr.port().to_string()])
+        .current_dir(targets())
+        .env("DOCPIPELINE_DB", folder.join("documents.db"))
+        .env("DOCPIPELINE_UPLOADS", folder.join("uploads"))
+        .env("DOCPIPELINE_CHECKPOINTS", folder.join("checkpoints"));
+    let mut server = Server::spawn(command, addr)?;
+    server.wait_for_workers(1)?;
+    Ok(server)
+}
+
 /// A server whose requests wait for the locks of a database.
 pub fn lock_server(database: &Path) -> Result<Server> {
     let addr = free_addr(V4)?;

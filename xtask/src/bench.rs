@@ -7,8 +7,8 @@ use crate::setup::{self, Goal};
 use crate::{exec, paths};
 
 /// What `--help` says about this command's options.
-pub(crate) const OPTIONS: &str =
-    "      --rounds N       off/on pairs per figure (5)\n      --json FILE      all figures as JSON\n";
+pub(crate) const OPTIONS: &str = "      --rounds N       off/on pairs per figure (5)\n      --part NAME      only calls, requests, documents, ...\n      \
+     --json FILE      all figures as JSON\n      --compare FILE   which are better or worse than those\n";
 
 const BUILD: [&str; 7] = ["build", "--release", "--package", "probe", "--package", "probe-tests", "--bins"];
 

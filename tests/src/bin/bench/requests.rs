@@ -1,46 +1,38 @@
-//! What the traced application pays per request, and what the agent pays: FastAPI on uvloop, a near-empty endpoint.
+//! What the traced application pays per request, and what the agent pays: FastAPI on uvloop, a near-empty endpoint, at fixed
+//! rates and as fast as it can.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 use probe_tests::{
     client::Request,
-    load::Load,
+    load::{Load, Log},
     probe::Probe,
+    report::Report,
     server::{Server, Uvicorn},
     stats::{percentile, sorted},
 };
-use serde::Serialize;
 
-use crate::median;
+use crate::figure::Figure;
 
-/// Name, connections, pause between a response and the next request, requests.
-const LOADS: [(&str, usize, Duration, usize); 3] = [
-    ("500/s", 4, Duration::from_millis(8), 2_000),
-    ("2000/s", 8, Duration::from_micros(3_600), 8_000),
-    ("as fast as it can", 16, Duration::ZERO, 20_000),
-];
+/// Requests per second and connections; what no budget speaks of is there to be known.
+const RATES: [(f64, usize); 2] = [(500.0, 4), (2000.0, 8)];
+/// The connections that it is as fast as it can with.
+const MOST: usize = 16;
+/// The share of that rate which is a fixed one too.
+const BUSY: f64 = 0.8;
+/// How long each measurement takes.
+const SECONDS: f64 = 4.0;
 
-/// Medians over the rounds.
-#[derive(Debug, Serialize)]
-pub(crate) struct Row {
-    load: &'static str,
-    rate_off_per_s: f64,
-    rate_on_per_s: f64,
-    cpu_off_us: f64,
-    cpu_on_us: f64,
-    p50_off_ms: f64,
-    p50_on_ms: f64,
-    p99_off_ms: f64,
-    p99_on_ms: f64,
-    bpf_cpu_ratio: f64,
-    agent_cpu_ratio: f64,
-    agent_rss_mib: f64,
-    attach_ms: f64,
-    lost: u64,
+/// One load, off and on in turn.
+#[derive(Default)]
+pub(crate) struct Measured {
+    off: Vec<Sample>,
+    on: Vec<Sample>,
+    reports: Vec<Report>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Sample {
     rate_per_s: f64,
     cpu_us: f64,
@@ -49,7 +41,7 @@ struct Sample {
 }
 
 /// CPU time of a process's threads, nanoseconds: the first number of /proc/PID/task/TID/schedstat.
-fn cpu_ns(pid: u32) -> Result<f64> {
+pub(crate) fn cpu_ns(pid: u32) -> Result<f64> {
     let mut sum = 0.0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat"))?;
@@ -58,11 +50,11 @@ fn cpu_ns(pid: u32) -> Result<f64> {
     Ok(sum)
 }
 
-fn run(server: &Server, load: &Load) -> Result<Sample> {
+fn sample(server: &Server, load: &Load) -> Result<Sample> {
     let before = cpu_ns(server.pid())?;
     let log = load.run()?;
     let cpu_us = (cpu_ns(server.pid())? - before) / 1e3 / log.entries.len() as f64;
-    let latencies = sorted(log.latencies("GET /hello"));
+    let latencies = sorted(log.entries.iter().map(probe_tests::client::Entry::latency_s));
     Ok(Sample {
         rate_per_s: log.rate(),
         cpu_us,
@@ -71,71 +63,97 @@ fn run(server: &Server, load: &Load) -> Result<Sample> {
     })
 }
 
-/// Off and on in turn, on one server.
-pub(crate) fn measure(rounds: usize) -> Result<Vec<Row>> {
-    let server = Uvicorn::new("uvloop", "httptools").start()?;
-    let mut rows = Vec::new();
-    for (name, connections, think, requests) in LOADS {
-        let load =
-            Load::fast(server.addr(), connections, requests, vec![Request::get("/hello")]).thinking(think);
-        run(&server, &load)?; // Warms up: imports, caches, the branch predictor.
-        let (mut off, mut on, mut reports) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 1..=rounds {
-            eprintln!("{name}: round {round} of {rounds}");
-            off.push(run(&server, &load)?);
-            let probe = Probe::attach(server.pid(), &[])?;
-            on.push(run(&server, &load)?);
-            reports.push(probe.finish()?.report);
-        }
-        let of = |samples: &[Sample], value: fn(&Sample) -> f64| median(samples.iter().map(value).collect());
-        let health = |name: &str| -> Result<f64> {
-            let values: Result<Vec<Option<f64>>> =
-                reports.iter().map(|report| report.at(&format!("/health/{name}"))).collect();
-            Ok(median(values?.into_iter().flatten().collect()))
-        };
-        rows.push(Row {
-            load: name,
-            rate_off_per_s: of(&off, |sample| sample.rate_per_s),
-            rate_on_per_s: of(&on, |sample| sample.rate_per_s),
-            cpu_off_us: of(&off, |sample| sample.cpu_us),
-            cpu_on_us: of(&on, |sample| sample.cpu_us),
-            p50_off_ms: of(&off, |sample| sample.p50_ms),
-            p50_on_ms: of(&on, |sample| sample.p50_ms),
-            p99_off_ms: of(&off, |sample| sample.p99_ms),
-            p99_on_ms: of(&on, |sample| sample.p99_ms),
-            bpf_cpu_ratio: health("bpf_cpu_ratio")?,
-            agent_cpu_ratio: health("agent_cpu_ratio")?,
-            agent_rss_mib: health("agent_rss_bytes")? / 1024.0 / 1024.0,
-            attach_ms: health("attach_s")? * 1e3,
-            lost: reports.iter().map(|report| report.at::<u64>("/health/lost")).sum::<Result<u64>>()?,
-        });
+pub(crate) fn compare(server: &Server, load: &Load, rounds: usize) -> Result<Measured> {
+    let mut measured = Measured::default();
+    for _ in 0..rounds {
+        measured.off.push(sample(server, load)?);
+        let probe = Probe::attach(server.pid(), &[])?;
+        measured.on.push(sample(server, load)?);
+        measured.reports.push(probe.finish()?.report);
     }
-    Ok(rows)
+    Ok(measured)
 }
 
-/// For people.
-pub(crate) fn table(rows: &[Row]) -> String {
-    let mut text = "FastAPI on uvloop, GET /hello            off        on\n".to_owned();
-    for row in rows {
-        let _ = writeln!(text, "{}", row.load);
-        for (what, off, on) in [
-            ("requests per second", row.rate_off_per_s, row.rate_on_per_s),
-            ("CPU per request, us", row.cpu_off_us, row.cpu_on_us),
-            ("p50, ms", row.p50_off_ms, row.p50_on_ms),
-            ("p99, ms", row.p99_off_ms, row.p99_on_ms),
-        ] {
-            let change = if off > 0.0 { (on / off - 1.0) * 100.0 } else { 0.0 };
-            let _ = writeln!(text, "  {what:<32} {off:>9.3} {on:>9.3}  {change:>+6.1} %");
-        }
-        let _ = writeln!(
-            text,
-            "  kernel programs {:.2} %, agent {:.2} % of a core, agent memory {:.0} MiB,\n  attach {:.0} ms, {} lost",
-            row.bpf_cpu_ratio * 100.0,
-            row.agent_cpu_ratio * 100.0,
-            row.agent_rss_mib,
-            row.attach_ms,
-            row.lost
-        );
+/// A load of about this rate: how long each connection has to pause is found by trying.
+pub(crate) fn at_rate(load: &Load, connections: usize, per_s: f64) -> Result<Load> {
+    let every = connections as f64 / per_s;
+    let mut pause = every;
+    let load = Load { connections, requests: requests(per_s), ..load.clone() };
+    for _ in 0..2 {
+        let took = connections as f64 / load.clone().thinking(seconds(pause)).run()?.rate();
+        pause += every - took;
     }
-    text
+    Ok(load.thinking(seconds(pause)))
+}
+
+fn seconds(pause: f64) -> Duration {
+    Duration::try_from_secs_f64(pause).unwrap_or_default()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is positive and far below 2^53"
+)]
+pub(crate) fn requests(per_s: f64) -> usize {
+    (per_s * SECONDS) as usize
+}
+
+pub(crate) fn measure(rounds: usize) -> Result<Vec<Figure>> {
+    let server = Uvicorn::new("uvloop", "httptools").start()?;
+    let hello = Load::fast(server.addr(), MOST, requests(2000.0), vec![Request::get("/hello")]);
+    // Warms up as well: imports, caches, the branch predictor.
+    hello.run()?;
+    let most = Log::rate(&hello.run()?);
+    let fastest = Load { requests: requests(most), ..hello.clone() };
+    let mut figures = Vec::new();
+    for (per_s, connections) in RATES {
+        let load = at_rate(&hello, connections, per_s)?;
+        let measured = compare(&server, &load, rounds)?;
+        figures.extend(paid(&format!("{per_s}/s"), &measured, (per_s - 2000.0).abs() < 1.0));
+    }
+    let busy = at_rate(&hello, MOST, most * BUSY)?;
+    figures.extend(paid("80 %", &compare(&server, &busy, rounds)?, false));
+    let measured = compare(&server, &fastest, rounds)?;
+    figures.extend(paid("most", &measured, false));
+    figures.push(health("most: lost", "events", &measured.reports, "lost", 1.0).within(0.0));
+    let all = |name, unit, field, factor| health(name, unit, &measured.reports, field, factor);
+    figures.push(all("attach", "ms", "attach_s", 1e3).within(500.0));
+    for figure in &mut figures {
+        "requests".clone_into(&mut figure.part);
+    }
+    Ok(figures)
+}
+
+/// What the application and the agent pay under one load; `is_bound` where the budgets are about it.
+fn paid(load: &str, measured: &Measured, is_bound: bool) -> Vec<Figure> {
+    let pairs = |what: &str, unit: &str, of: fn(&Sample) -> f64, budget: Option<f64>| {
+        let values = |samples: &[Sample]| samples.iter().map(of).collect::<Vec<f64>>();
+        let figure =
+            Figure::pairs(format!("{load}: {what}"), unit, &values(&measured.off), &values(&measured.on));
+        Figure { budget: budget.filter(|_| is_bound), ..figure }
+    };
+    let share = |what: &str, field: &str| {
+        health(format!("{load}: {what}"), "% of a core", &measured.reports, field, 100.0)
+    };
+    vec![
+        pairs("rate", "per s", |sample| sample.rate_per_s, None),
+        pairs("CPU per request", "us", |sample| sample.cpu_us, Some(0.02)),
+        pairs("p50", "ms", |sample| sample.p50_ms, None),
+        pairs("p99", "ms", |sample| sample.p99_ms, Some(0.03)),
+        share("kernel programs", "bpf_cpu_ratio"),
+        share("agent", "agent_cpu_ratio"),
+    ]
+}
+
+/// A figure of what the reports say of their runs' own cost.
+pub(crate) fn health(
+    name: impl Into<String>,
+    unit: &str,
+    reports: &[Report],
+    field: &str,
+    factor: f64,
+) -> Figure {
+    let values = reports.iter().filter_map(|report| report.at::<f64>(&format!("/health/{field}")).ok());
+    Figure::of(name, unit, &values.map(|value| value * factor).collect::<Vec<f64>>())
 }
