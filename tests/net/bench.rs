@@ -59,11 +59,6 @@ pub(crate) fn has_tcx() -> Result<bool> {
     Ok((numbers.next(), numbers.next()) >= (Some(6), Some(6)))
 }
 
-/// On a machine in software: what probe measures with its own echoes, at more than the rate, is too much for it at times.
-pub(crate) fn is_emulated() -> bool {
-    std::env::var_os("PROBE_TEST_LADDER").is_some()
-}
-
 /// `probe net` with arguments.
 pub(crate) fn net(arguments: &[&str], state: &tempfile::TempDir) -> Result<Command> {
     let mut command = Command::new(binary()?);

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
-use probe_tests::{say::say, wait};
+use probe_tests::{host, say::say, wait};
 
 use crate::{
     Suite,
@@ -40,7 +40,7 @@ fn rate() -> Result<()> {
     ensure!((on_wire / 1e6 - 1.0).abs() < 0.05, "{on_wire} bytes/s, asked 1000000");
     let ended = injection.stop()?;
     let proof = format!("{} {}", ended.proof, ended.stderr);
-    ensure!(bench::is_emulated() || ended.code == Some(0) && proof.contains("device lo: proved"), "{proof}");
+    ensure!(host::is_emulated() || ended.code == Some(0) && proof.contains("device lo: proved"), "{proof}");
     Ok(())
 }
 
@@ -136,7 +136,7 @@ fn killed() -> Result<()> {
         ensure!(look("lo")? == before, "{}", look("lo")?);
     }
     say(&format!("    clean {clean:.2?} after the kill"));
-    let allowed = match (bench::has_tcx()?, bench::is_emulated()) {
+    let allowed = match (bench::has_tcx()?, host::is_emulated()) {
         (true, false) => Duration::from_millis(10),
         // What a processor in software needs to end a process.
         (true, true) => Duration::from_millis(300),

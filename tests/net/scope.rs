@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use probe_tests::{server::python, wait};
+use probe_tests::{host, server::python, wait};
 use serde_json::Value;
 
 use crate::{
@@ -229,7 +229,7 @@ fn container() -> Result<()> {
         let down = goodput_between(&listener, true, 300_000, 2_000_000)? / bench::TCP_SHARE;
         ensure!((down / 1e6 - 1.0).abs() < 0.05, "down: {down} bytes/s, asked 1000000");
         let ended = injection.stop()?;
-        ensure!(bench::is_emulated() || ended.code == Some(0), "{} {}", ended.proof, ended.stderr);
+        ensure!(host::is_emulated() || ended.code == Some(0), "{} {}", ended.proof, ended.stderr);
         ensure!(pair.look_there()? == before, "{before}\nbecame\n{}", pair.look_there()?);
     }
     Ok(())

@@ -102,6 +102,12 @@ pub fn ran_ns(tid: u32) -> Result<u64> {
     Ok(text.split(' ').next().context("no schedstat")?.parse()?)
 }
 
+/// Whether this is a machine in software (`cargo xtask test --kernels`): counts hold there, times say nothing.
+#[must_use]
+pub fn is_emulated() -> bool {
+    std::env::var_os("PROBE_TEST_EMULATED").is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{listener_drops, stat_fields, tree};

@@ -13,18 +13,19 @@ use probe_tests::{
 };
 use serde_json::Value;
 
-use crate::{Suite, add, watch::finish};
+use crate::{Suite, add, add_timed, watch::finish};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     add!(
         suite,
-        phases_with_their_load,
         loads_that_fail,
         load_that_overruns,
         interrupt_ends_the_load,
         killed_probe_takes_its_load_along,
         marks_begin_phases,
     );
+    // An emulated machine saturates the load.
+    add_timed!(suite, phases_with_their_load);
 }
 
 /// A profile whose loads are `plan_load.py` with the exit code of each phase.

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, ensure};
 use probe_tests::{
+    host,
     locks::{Contended, contend},
     probe::Probe,
     say::say,
@@ -60,7 +61,11 @@ fn both_modes(processes: u32, threads: u32, scopes: &[&str]) -> Result<()> {
         let counts = (log.transactions, log.waits, log.attempts);
         ensure!((got.transactions, got.lock_waits, got.attempts) == counts, "{log:?}, {got:?}");
         let off = total / log.waited_s - 1.0;
-        ensure!(off.abs() < TOLERANCE, "{mode}: the sum of all waits is off by {:.2} %", off * 100.0);
+        ensure!(
+            off.abs() < TOLERANCE || host::is_emulated(),
+            "{mode}: the sum of all waits is off by {:.2} %",
+            off * 100.0
+        );
         ensure!(got.gave_up == 0 && got.unfinished_s.count == 0, "{got:?}");
         ensure!(got.journal_mode == if mode == "wal" { "wal" } else { "rollback" });
         let lock = if mode == "wal" { "WAL_WRITE" } else { "RESERVED" };

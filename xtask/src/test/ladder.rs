@@ -130,9 +130,9 @@ fn test_program(suite: &str) -> Result<String> {
     program.with_context(|| format!("failed to find the program of the {suite} tests in cargo's answer"))
 }
 
-/// The command of one run, without its place.
+/// What `env` is to set and run, without its place.
 fn words(program: &str, options: &Options, ready: &Ready) -> Vec<String> {
-    let mut words = vec!["env".to_owned(), "PROBE_TEST_LADDER=1".to_owned()];
+    let mut words = vec!["PROBE_TEST_LADDER=1".to_owned()];
     words.push(format!("PROBE_TEST_PYTHON={}", ready.python.display()));
     words.push(format!("PATH={}", std::env::var("PATH").unwrap_or_default()));
     if options.is_brief {
@@ -154,7 +154,9 @@ fn on_kernel(
     let taps = [(); 2].map(|()| Tap::new(name));
     let [out, err] = &taps;
     let size = Size { cpus: 2, memory_mib: MEMORY_MIB, limit: LIMIT };
-    let archive = vm::archive(kernel, paths::root(), &words(program, options, ready))?;
+    let mut command = vec!["env".to_owned(), "PROBE_TEST_EMULATED=1".to_owned()];
+    command.extend(words(program, options, ready));
+    let archive = vm::archive(kernel, paths::root(), &command)?;
     let ended = vm::boot(kernel, &archive, &size, out.clone(), err.clone());
     crate::stop::check()?;
     if let Err(error) = ended {
@@ -167,8 +169,8 @@ fn on_host(program: &str, options: &Options, ready: &Ready) -> Result<Column> {
     let release = exec::capture(exec::command("uname").arg("-r"))?;
     say!("test: Linux {release}, this machine");
     let words = words(program, options, ready);
-    let mut command = exec::as_root(&words[0]);
-    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = exec::as_root("env");
+    command.args(&words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child =
         command.spawn().with_context(|| format!("failed to start `{}`", exec::shown(&command)))?;
