@@ -10,6 +10,8 @@ use crate::{
 
 /// A call that took longer is sent up whatever its file is, nanoseconds.
 pub const SLOW_CALL_NS: u64 = 50_000_000;
+/// A write that was held back for less was not: the kernel makes nobody wait for less than a tick, nanoseconds.
+pub const STALL_NS: u64 = 1_000_000;
 /// Room for a path that the application gave, and its NUL.
 pub const GIVEN_BYTES: usize = 512;
 /// Most bytes of a write that begins like a marker.

@@ -47,6 +47,10 @@ impl Durations {
     }
 }
 
+// SAFETY: `repr(C)`, only `u64`: no padding, every bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Durations {}
+
 /// The bucket of `value`; always below [`N_BUCKETS`].
 #[inline(always)]
 #[must_use]

@@ -15,7 +15,8 @@ macro_rules! offsets {
             /// What stands in the object until user space has written the real ones.
             pub const NONE: Self = Self { $($field: 0),+ };
 
-            /// Field by field: struct and member path in BTF (`a.b`; `a|b` where kernels differ), and the setter.
+            /// Field by field: struct and member path in BTF (`a.b`; `a|b` where kernels differ; `?` at the end where
+            /// some have none, which is 0), and the setter.
             pub const FIELDS: &[(&str, &str, fn(&mut Self, u32))] = &[
                 $(($structure, $path, |offsets, value| offsets.$field = value)),+
             ];
@@ -74,6 +75,15 @@ offsets! {
     sb_dev: "super_block"."s_dev",
     task_fs: "task_struct"."fs",
     fs_pwd: "fs_struct"."pwd",
+    request_queue: "request"."q",
+    request_flags: "request"."cmd_flags",
+    request_bytes: "request"."__data_len",
+    request_start: "request"."start_time_ns",
+    // Until 5.16 the request knows its disk, since 5.15 the queue.
+    request_disk: "request"."rq_disk|?",
+    queue_disk: "request_queue"."disk|?",
+    disk_major: "gendisk"."major",
+    disk_first_minor: "gendisk"."first_minor",
     lock_file: "file_lock"."c.flc_file|fl_file",
     lock_start: "file_lock"."fl_start",
     lock_end: "file_lock"."fl_end",

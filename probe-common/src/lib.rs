@@ -6,6 +6,7 @@
 //! lost, [`file`] names files, [`rooms`] says which rooms are on, [`rungs`] what the kernel side has to do without, [`kern`] carries the kernel's struct offsets down.
 #![no_std]
 
+pub mod block;
 pub mod file;
 pub mod file_io;
 pub mod header;

@@ -60,8 +60,10 @@ pub struct Thread {
     pub closing: u64,
     /// Time in calls on regular files so far, nanoseconds.
     pub io_ns: u64,
+    /// When the call in flight, or one before it, was first held back because too much was dirty, nanoseconds.
+    pub stalled_ns: u64,
 }
 
-// SAFETY: `repr(C)`, only integers, no padding (4+4+8*7), so every bit pattern is a value.
+// SAFETY: `repr(C)`, only integers, no padding (4+4+8*8), so every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Thread {}

@@ -21,6 +21,8 @@ impl Rooms {
     pub const TLS: Self = Self(1 << 10);
     /// What processes use; has no kernel half.
     pub const RESOURCES: Self = Self(1 << 11);
+    /// Requests of block devices.
+    pub const BLOCK: Self = Self(1 << 12);
     /// Regular files, and what their names say of stages.
     pub const FILE_IO: Self = Self(1 << 3);
 

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `process` | `sched_process_fork`, `sched_process_exec`, `sched_process_exit` |
 //! | `shared/fdio` | `sys_enter`, `sys_exit`: tells socket calls from the rest and hands them to the rooms |
-//! | `file_io` | none: `fdio` hands it the calls on regular files |
+//! | `file_io` | `balance_dirty_pages`; `fdio` hands it the calls on regular files |
+//! | `block` | `block_rq_issue`, `block_rq_complete` |
 //! | `sqlite` | `posix_lock_inode` |
 //! | `socket` | `inet_sock_set_state`, `tcp_probe`, `tcp_rcv_space_adjust` |
 //! | `tls` | functions of TLS libraries |
@@ -22,6 +23,8 @@
     )
 )]
 
+#[cfg(target_arch = "bpf")]
+mod block;
 #[cfg(target_arch = "bpf")]
 mod file_io;
 #[cfg(target_arch = "bpf")]

@@ -2,6 +2,7 @@
 //! own logs, strace, the kernel's counters. Needs root; runs one trial at a time, because the machine's
 //! cores are part of what is measured.
 
+mod block;
 mod engine;
 mod file_io;
 mod gpu;
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
     http::add_to(&mut suite);
     tls::add_to(&mut suite);
     file_io::add_to(&mut suite);
+    block::add_to(&mut suite);
     websocket::add_to(&mut suite);
     sqlite::add_to(&mut suite);
     engine::add_to(&mut suite);

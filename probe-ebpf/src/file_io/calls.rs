@@ -6,7 +6,7 @@ use probe_common::{
     header::Kind,
 };
 
-use super::{open, stats, table};
+use super::{open, stall, stats, table};
 use crate::{
     process,
     shared::{emit::emit, fdio::Call, kern::file},
@@ -62,6 +62,7 @@ pub(super) fn used(ctx: &RawTracePointContext, call: &Call, fd: u64, how: Use) -
             open.sync_ns += took;
         }
         _ => {
+            stall::returned(call);
             open.writes += 1;
             open.write_ns += took;
             open.write_bytes += bytes;

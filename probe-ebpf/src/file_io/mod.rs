@@ -8,6 +8,7 @@ mod calls;
 mod marker;
 mod names;
 mod open;
+mod stall;
 mod stats;
 mod table;
 

@@ -20,6 +20,7 @@ macro_rules! offset {
     };
 }
 
+pub(crate) mod block;
 pub(crate) mod file;
 
 /// Reads a value of kernel memory; none when the address is not readable.

@@ -40,7 +40,7 @@ pub use progress::Progress;
 pub use resources::{History, Moment, ResourceStats, Usage};
 pub use saved::Saved;
 pub use series::{Series, Window};
-pub use stage::{CheckpointStats, PipelineStats, StageStats, StageTable};
+pub use stage::{CheckpointStats, PipelineStats, SlowCalls, StageStats, StageTable};
 pub use stats::{EndpointStats, ListenerStats};
 pub use websocket::WebSocketStats;
 
@@ -154,6 +154,7 @@ impl Aggregate {
                 }
             }
             Finding::Checkpoint(write) => self.stages.add_checkpoint(write),
+            Finding::SlowCall(call) => self.stages.add_slow(call),
             Finding::Document(end) => self.stages.add_document(end),
             Finding::Stages { order, near, dropped } => self.stages.end(order, near, *dropped),
             Finding::Gpu(gpu) => {

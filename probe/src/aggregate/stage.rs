@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod saved;
+mod slow;
 
 use std::collections::BTreeMap;
 
@@ -12,9 +13,11 @@ use super::evidence::{Evidence, Subject};
 use super::gpu::OverlapStats;
 use crate::correlate::Overlap;
 use crate::correlate::stage::{CheckpointWrite, DocEnd, StageRun};
+use crate::event::SlowCall;
 use crate::profile::{Metric, Profile};
 pub use checkpoint::CheckpointStats;
 pub(super) use saved::SavedStages;
+pub use slow::SlowCalls;
 
 /// Documents that are named as stuck.
 const MAX_STUCK: usize = 10;
@@ -142,6 +145,7 @@ pub struct StageTable {
     stages: BTreeMap<String, StageStats>,
     checkpoints: BTreeMap<usize, CheckpointStats>,
     pipeline: PipelineStats,
+    slow: SlowCalls,
 }
 
 impl StageTable {
@@ -151,6 +155,7 @@ impl StageTable {
             stages: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
             pipeline: PipelineStats::default(),
+            slow: SlowCalls::default(),
         }
     }
 
@@ -212,6 +217,10 @@ impl StageTable {
         self.checkpoints.entry(write.rule).or_default().add(write);
     }
 
+    pub(super) fn add_slow(&mut self, call: &SlowCall) {
+        self.slow.add(call);
+    }
+
     pub(super) fn add_document(&mut self, end: &DocEnd) {
         let pipeline = &mut self.pipeline;
         pipeline.documents += 1;
@@ -247,6 +256,11 @@ impl StageTable {
     /// By the place of their rule.
     pub const fn checkpoints(&self) -> &BTreeMap<usize, CheckpointStats> {
         &self.checkpoints
+    }
+
+    /// Calls on files that were slow.
+    pub const fn slow(&self) -> &SlowCalls {
+        &self.slow
     }
 
     /// All documents together.

@@ -113,6 +113,8 @@ pub enum Finding {
     Stage(Box<StageRun>),
     /// A checkpoint file was written.
     Checkpoint(Box<CheckpointWrite>),
+    /// A call on a file was slow.
+    SlowCall(Box<crate::event::SlowCall>),
     /// The run ended with this document.
     Document(DocEnd),
     /// The run ended: what is known of all stages together.
@@ -137,6 +139,7 @@ impl Finding {
             Self::Stage(run) => Some(run.end_ns),
             Self::Checkpoint(write) => Some(write.file.ts_ns),
             Self::Document(end) => Some(end.since_ns),
+            Self::SlowCall(call) => Some(call.ts_ns),
             Self::Work(work) => Some(work.end_ns),
             _ => None,
         }

@@ -116,6 +116,7 @@ impl StageTracker {
                     self.lost(file, out);
                 }
             }
+            Event::SlowCall(call) => out.push(Finding::SlowCall(Box::new(call.clone()))),
             Event::Marker(marker) => self.marker(marker, out),
             Event::Request(request) => self.request(request),
             Event::Response(response) => self.response(response, out),
@@ -206,7 +207,7 @@ impl StageTracker {
     }
 
     fn written(&mut self, file: &FileWritten, out: &mut Vec<Finding>) {
-        let is_placed = !matches!(file.placed, Placed::Open | Placed::Failed);
+        let is_placed = !matches!(file.placed, Placed::Open | Placed::Failed | Placed::Removed);
         if let Some(was) = file.was.as_ref().filter(|_| is_placed) {
             self.temporary.remove(was);
         }

@@ -8,12 +8,13 @@ use aya::{
 use probe_common::{
     file::FileId,
     file_io::{Class, FileOpStats, OpenFile},
+    hist::Durations,
 };
 
 use super::load::take;
 use crate::{
-    event::FileStats,
-    probes::file_io::{Counted, Kernel, summarize},
+    event::{FileStats, Took},
+    probes::file_io::{Counted, Kernel, summarize, summarize_stalls},
 };
 
 /// See the head of this file.
@@ -21,6 +22,7 @@ pub(super) struct FileMaps {
     classes: HashMap<MapData, FileId, u32>,
     open: HashMap<MapData, u64, OpenFile>,
     stats: PerCpuArray<MapData, FileOpStats>,
+    stalls: PerCpuArray<MapData, Durations>,
 }
 
 impl FileMaps {
@@ -29,6 +31,7 @@ impl FileMaps {
             classes: take(ebpf, "FILE_CLASSES")?,
             open: take(ebpf, "OPEN_FILES")?,
             stats: take(ebpf, "FILE_OP_STATS")?,
+            stalls: take(ebpf, "WRITE_STALLS")?,
         })
     }
 
@@ -36,6 +39,12 @@ impl FileMaps {
     pub(super) fn stats(&self, counted: &Counted) -> Result<Vec<FileStats>> {
         summarize(counted, |index| self.stats.get(&index, 0).map(|cpus| cpus.to_vec()))
             .context("failed to read the statistics of calls on files")
+    }
+
+    /// For how long writes were held back so far.
+    pub(super) fn stalls(&self) -> Result<Took> {
+        let cpus = self.stalls.get(&0, 0).context("failed to read how long writes were held back")?;
+        Ok(summarize_stalls(&cpus))
     }
 }
 

@@ -22,7 +22,10 @@ pub(super) fn offsets(btf_file: &Path) -> Result<KernOffsets> {
     for (structure, member, set) in KernOffsets::FIELDS {
         let bits = member
             .split('|')
-            .find_map(|path| member_bits(&btf, structure, path).transpose())
+            .find_map(|path| match path {
+                "?" => Some(Ok(0)),
+                path => member_bits(&btf, structure, path).transpose(),
+            })
             .transpose()?
             .with_context(|| format!("failed to find `{structure}.{member}` in this kernel's types"))?;
         if bits % 8 != 0 {

@@ -19,9 +19,9 @@ use probe_common::{
     socket::OpStats,
 };
 
-use super::{files::FileMaps, kern};
+use super::{blocks::BlockMaps, disks::Disks, files::FileMaps, kern};
 use crate::{
-    event::SyscallStats,
+    event::{DiskRequests, SyscallStats},
     probes::{
         self,
         rungs::{self, Fallback},
@@ -75,6 +75,7 @@ pub struct Kernel {
     losses: PerCpuArray<MapData, u64>,
     op_stats: PerCpuArray<MapData, OpStats>,
     files: Option<FileMaps>,
+    blocks: BlockMaps,
     /// Keeps the programs that others hand on to.
     tails: ProgramArray<MapData>,
     rooms: Rooms,
@@ -147,6 +148,7 @@ impl Kernel {
             op_stats: take(&mut ebpf, "OP_STATS")?,
             tails: take(&mut ebpf, "FILE_IO_TAILS")?,
             files: Some(FileMaps::take(&mut ebpf)?),
+            blocks: BlockMaps::take(&mut ebpf)?,
             rooms: config.rooms,
             ebpf,
         })
@@ -336,6 +338,16 @@ impl Kernel {
     /// The tables of files, once: whoever drains the ring needs them meanwhile.
     pub(super) fn take_files(&mut self) -> Result<FileMaps> {
         self.files.take().context("failed to take the tables of files: somebody has them")
+    }
+
+    /// Counts the requests of these disks from now on.
+    pub(super) fn watch_disks(&mut self, disks: &Disks) -> Result<()> {
+        self.blocks.watch(disks.busiest())
+    }
+
+    /// What the requests of a disk were so far.
+    pub(super) fn disk_requests(&self, disk: u32) -> Result<Vec<DiskRequests>> {
+        self.blocks.requests(disk)
     }
 
     /// The call statistics so far.

@@ -1,6 +1,7 @@
 //! One run: attach, drain the ring on a timer, end, sum up. The only place that knows both the kernel side
 //! and the analysis.
 
+mod blocks;
 mod clock;
 mod disks;
 mod files;
@@ -137,6 +138,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     let mut health = health::Health::begin();
     let attach_ns = clock::monotonic_ns().saturating_sub(attach_began);
     let mut begun = summary::Begun::now(start_ns, attach_ns, &config.roots, config.rooms);
+    kernel.watch_disks(begun.disks())?;
     begun.blind_to(summary::of_rungs(&lower));
     let recorder = config
         .record

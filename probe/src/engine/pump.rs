@@ -15,7 +15,7 @@ use super::{
 use crate::{
     aggregate::Progress,
     analysis::Analysis,
-    event::{Abort, Event, Exec, Exit, FileStats, Gpu, Summary},
+    event::{Abort, Event, Exec, Exit, FileStats, Gpu, Summary, Took},
     probes::{
         bytes::Direction,
         file_io, gpu, process,
@@ -175,6 +175,16 @@ impl Pump {
     /// Statistics of the calls on files.
     pub(super) fn file_stats(&self) -> Result<Vec<FileStats>> {
         self.file_maps.stats(self.files.counted())
+    }
+
+    /// For how long writes were held back because too much was dirty.
+    pub(super) fn write_stalls(&self) -> Result<Took> {
+        self.file_maps.stalls()
+    }
+
+    /// Calls that change names, given paths that are too long to be followed.
+    pub(super) const fn n_cut_names(&self) -> u64 {
+        self.files.n_cut_names()
     }
 
     /// Devices on which files were written.

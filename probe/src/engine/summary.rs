@@ -61,6 +61,11 @@ impl Begun {
         }
     }
 
+    /// What the disks had done when the run began.
+    pub(super) const fn disks(&self) -> &disks::Disks {
+        &self.disks
+    }
+
     /// What turned out during the run not to be seen.
     pub(super) fn blind_to(&mut self, spots: impl IntoIterator<Item = BlindSpot>) {
         self.blind_spots.extend(spots);
@@ -117,6 +122,13 @@ impl Begun {
                 remedy: "use a SQLite with symbols; lock waits are seen without".to_owned(),
             });
         }
+        if pump.n_cut_names() > 0 {
+            blind_spots.push(BlindSpot {
+                what: format!("new names of files: {} renames, links and deletions", pump.n_cut_names()),
+                why: "their paths are longer than what is looked at of one, 511 bytes".to_owned(),
+                remedy: "let the application use relative paths".to_owned(),
+            });
+        }
         if let Some(error) = &tree.diag_error {
             blind_spots.push(BlindSpot {
                 what: "connections dropped because an accept queue was full".to_owned(),
@@ -165,7 +177,9 @@ impl Begun {
             listeners,
             syscalls: kernel.syscalls()?,
             files: pump.file_stats()?,
-            disks: disks::Disks::now().since(&self.disks, pump.devices()),
+            disks: disks::Disks::now()
+                .since(&self.disks, pump.devices(), |disk| kernel.disk_requests(disk))?,
+            write_stalls: pump.write_stalls()?,
         })
     }
 }

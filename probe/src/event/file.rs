@@ -16,6 +16,8 @@ pub enum Placed {
     Exit,
     /// Not at all: it was still open when the run ended.
     Open,
+    /// Not at all: it was deleted before it was closed.
+    Removed,
     /// Not at all: the rename or link failed.
     Failed,
 }

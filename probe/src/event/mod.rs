@@ -31,7 +31,7 @@ pub use sqlite::{
     FileId, FileRole, LockChange, SqlId, Sqlite, SqliteCheckpoint, SqliteFile, SqliteLock, SqliteMutex,
     SqliteSleep, SqliteStatement, SqliteText,
 };
-pub use summary::{BlindSpot, DiskStats, EndedBy, FileStats, Listener, Summary, SyscallStats};
+pub use summary::{BlindSpot, DiskRequests, DiskStats, EndedBy, FileStats, Listener, Summary, SyscallStats};
 pub use took::Took;
 pub use websocket::{CloseFrame, Message, MessageAcked, Pong};
 

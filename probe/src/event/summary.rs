@@ -67,6 +67,9 @@ pub struct Summary {
     /// What the block devices did on which the tree wrote files.
     #[serde(default)]
     pub disks: Vec<DiskStats>,
+    /// For how long writes were held back because too much was dirty.
+    #[serde(default)]
+    pub write_stalls: Took,
 }
 
 /// Why a run ended.
@@ -179,4 +182,24 @@ pub struct DiskStats {
     pub busy_ms: u64,
     /// That time, multiplied by the number of requests at each moment.
     pub queue_ms: u64,
+    /// Its requests by kind, of the whole disk where this is a part of one; empty where they were not watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<DiskRequests>,
+}
+
+/// Requests of one kind of a disk, whoever asked for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskRequests {
+    /// `read`, `write`, `flush` or `discard`.
+    pub op: String,
+    /// Requests that ended.
+    pub requests: u64,
+    /// Of these, failed.
+    pub errors: u64,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// From the making of a request to its end.
+    pub took: Took,
+    /// Of that, until it was given to the device; only those of which that was seen.
+    pub queued: Took,
 }

@@ -91,6 +91,7 @@ fn sum(runs: Vec<Summary>, start_ns: u64, end_ns: u64) -> Summary {
         let new: Vec<_> = run.blind_spots.into_iter().filter(known).collect();
         merged.blind_spots.extend(new);
         merged.listeners.extend(run.listeners);
+        merged.write_stalls.join(&run.write_stalls);
         run.syscalls.into_iter().for_each(|calls| add_calls(&mut merged.syscalls, calls));
         run.files.into_iter().for_each(|calls| add_file_calls(&mut merged.files, calls));
     }

@@ -3,6 +3,7 @@
 //! `process` and `socket` have a kernel half of the same name; `http` is fed with the bytes that `socket`
 //! hands up, `gpu` asks a driver, `resources` reads `/proc`; the others have both halves. Rooms never import each other.
 
+pub mod block;
 pub mod bytes;
 pub mod file_io;
 pub mod gpu;
@@ -73,6 +74,7 @@ pub const PROBES: &[&Spec] = &[
     &http::SPEC,
     &websocket::SPEC,
     &file_io::SPEC,
+    &block::SPEC,
     &sqlite::SPEC,
     &sqlite::STATEMENTS,
     &gpu::SPEC,

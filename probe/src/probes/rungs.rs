@@ -55,6 +55,24 @@ pub const FALLBACKS: &[Fallback] = &[
         missing: Missing::NOTHING,
     },
     Fallback {
+        program: "file_io_stalled",
+        instead: "a write that the kernel holds back is only a slow one",
+        unseen: "for how long writes were held back because too much was dirty",
+        missing: Missing::NOTHING,
+    },
+    Fallback {
+        program: "block_complete",
+        instead: "means are made of `/proc/diskstats`",
+        unseen: "percentiles of the time of requests of block devices",
+        missing: Missing::NOTHING,
+    },
+    Fallback {
+        program: "block_issue",
+        instead: "requests of block devices are timed as a whole",
+        unseen: "for how long requests of block devices were queued",
+        missing: Missing::NOTHING,
+    },
+    Fallback {
         program: "sqlite_lock",
         instead: "waits are known from SQLite's sleeps alone",
         unseen: "which lock of which database was waited for, who held it, write transactions",

@@ -98,6 +98,11 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
             .flat_map(|span| stage::checkpoints(profile, span.numbers.stages(), &span.phase.name))
             .collect(),
         files: stage::files(summary),
+        slow_calls: spans
+            .iter()
+            .filter_map(|span| stage::slow_calls(span.numbers.stages(), &span.phase.name, summary.start_ns))
+            .collect(),
+        write_stalls: stage::write_stalls(summary),
         disks: stage::disks(summary),
         gpu: spans
             .iter()

@@ -1,8 +1,11 @@
 //! The parts of the report that are about files, checkpoints and stages.
 
-use super::model::{Checkpoint, Disk, Distribution, FileCalls, Pipeline, Shares, Stage, Stuck};
+use super::model::{
+    Checkpoint, Disk, DiskRequests, Distribution, FileCalls, Pipeline, Shares, SlowCall, SlowCalls, Stage,
+    Stuck, WriteStalls,
+};
 use crate::aggregate::{Aggregate, StageTable};
-use crate::event::{DiskStats, Summary};
+use crate::event::{self, DiskStats, Summary};
 use crate::profile::{Profile, StageRules};
 
 const NS_PER_S: f64 = 1e9;
@@ -23,10 +26,46 @@ pub(super) fn files(summary: &Summary) -> Vec<FileCalls> {
         .collect()
 }
 
+/// Calls that were slow; none where there was none.
+pub(super) fn slow_calls(table: &StageTable, phase: &str, start_ns: u64) -> Option<SlowCalls> {
+    let slow = table.slow();
+    (slow.calls > 0).then(|| SlowCalls {
+        phase: phase.to_owned(),
+        calls: slow.calls,
+        took_s: slow.took_ns as f64 / NS_PER_S,
+        slowest: slow
+            .slowest
+            .iter()
+            .map(|call| SlowCall {
+                path: call.path.clone(),
+                op: call.op.clone(),
+                class: call.class.clone(),
+                tid: call.tid,
+                at_s: call.ts_ns.saturating_sub(start_ns) as f64 / NS_PER_S,
+                took_s: call.took_ns as f64 / NS_PER_S,
+            })
+            .collect(),
+    })
+}
+
+/// Writes that were held back; none where there was none.
+pub(super) fn write_stalls(summary: &Summary) -> Option<WriteStalls> {
+    let stall_s = Distribution::from(&summary.write_stalls);
+    (stall_s.count > 0).then_some(WriteStalls { calls: stall_s.count, stall_s })
+}
+
 /// The disks below.
 pub(super) fn disks(summary: &Summary) -> Vec<Disk> {
     let run_ms = summary.end_ns.saturating_sub(summary.start_ns) as f64 / 1e6;
     let mean = |ms: u64, requests: u64| (requests > 0).then(|| ms as f64 / requests as f64 / 1e3);
+    let requests = |requests: &event::DiskRequests| DiskRequests {
+        op: requests.op.clone(),
+        requests: requests.requests,
+        errors: requests.errors,
+        bytes: requests.bytes,
+        latency_s: Distribution::from(&requests.took),
+        queue_s: Distribution::from(&requests.queued),
+    };
     let disk = |disk: &DiskStats| Disk {
         device: disk.device.clone(),
         util_ratio: (run_ms > 0.0).then(|| (disk.busy_ms as f64 / run_ms).min(1.0)),
@@ -37,6 +76,7 @@ pub(super) fn disks(summary: &Summary) -> Vec<Disk> {
         read_s: mean(disk.read_ms, disk.reads),
         write_s: mean(disk.write_ms, disk.writes),
         queue: (run_ms > 0.0).then(|| disk.queue_ms as f64 / run_ms),
+        requests: disk.requests.iter().map(requests).collect(),
     };
     summary.disks.iter().map(disk).collect()
 }

@@ -1,5 +1,7 @@
 //! Files and stages: what the application itself, the directory and strace say of them.
 
+mod hostile;
+mod slow;
 mod stages;
 mod writer;
 
@@ -7,4 +9,6 @@ use crate::Suite;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     stages::add_to(suite);
+    hostile::add_to(suite);
+    slow::add_to(suite);
 }

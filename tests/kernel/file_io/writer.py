@@ -3,8 +3,10 @@
     python writer.py LAYOUT HOME DOCUMENTS THREADS
 
 Waits for a line on stdin before the first file, and for another one before it ends. `HOME/log.jsonl` gets a line per
-document and stage: CLOCK_MONOTONIC in nanoseconds when the stage began and when its checkpoint was in place, and the
-bytes that were written. Stage 0 is the document's own file. Documents take turns on the threads, as in a real pipeline.
+document and stage: CLOCK_MONOTONIC in nanoseconds before and behind the call that began it (`began`, `begun`) and the one
+that put its checkpoint in place (`placing`, `end`), and the bytes that were written. Between two such times lies the
+moment itself: the interpreter's lock and the scheduler may come in between. Stage 0 is the document's own file. Documents
+take turns on the threads, as in a real pipeline.
 """
 
 import errno
@@ -12,6 +14,7 @@ import json
 import os
 import queue
 import resource
+import shutil
 import sys
 import tempfile
 import threading
@@ -19,6 +22,12 @@ import time
 from pathlib import Path
 
 STAGES = ["ingest", "ocr", "layout", "tables", "export"]
+# When the thread was about to make the call after which its checkpoint is in place.
+last = threading.local()
+
+
+def placing() -> None:
+    last.placing = time.monotonic_ns()
 
 
 def main() -> None:
@@ -33,18 +42,25 @@ def main() -> None:
     left = threading.Semaphore(0)
 
     def write(line: dict[str, object]) -> None:
-        os.write(log, (json.dumps(line) + "\n").encode())
+        # Bytes that are no UTF-8 are escaped, as JSON allows only for pairs: marked instead.
+        text = json.dumps(line, ensure_ascii=True).replace("\\udc", "%")
+        os.write(log, (text + "\n").encode())
 
     def work() -> None:
         while (item := todo.get()) is not None:
             doc, stage = item
             began = time.monotonic_ns()
+            # A layout may need no call at all.
+            placing()
             if layout == "marked":
                 os.write(2, f"probe:stage={STAGES[stage]} doc={doc} begin\n".encode())
+            begun = time.monotonic_ns()
             # The stage's own work, of a length of its own.
             content = {"doc": doc, "stage": stage, "text": [f"{doc} {n}" for n in range(400 * (stage + 1))]}
             written = place(home, doc, stage, content)
-            write({"doc": doc, "stage": stage + 1, "name": STAGES[stage], "began": began, "end": time.monotonic_ns(), "bytes": written})
+            end = time.monotonic_ns()
+            times = {"began": began, "begun": begun, "placing": last.placing, "end": end}
+            write({"doc": doc, "stage": stage + 1, "name": STAGES[stage], "bytes": written, **times})
             if stage + 1 < len(STAGES):
                 todo.put((doc, stage + 1))
             else:
@@ -55,10 +71,11 @@ def main() -> None:
     os.chdir(home)
     older.write(b"x" * 1000)
     for number in range(documents):
-        doc = f"d{number:04}"
+        doc = name_of(layout, number)
         if layout not in UNNAMED:
             size = put_plain(home / "uploads" / f"{doc}.pdf", {"doc": doc})
-            write({"doc": doc, "stage": 0, "name": "upload", "began": 0, "end": time.monotonic_ns(), "bytes": size})
+            times = {"began": 0, "begun": 0, "placing": last.placing, "end": time.monotonic_ns()}
+            write({"doc": doc, "stage": 0, "name": "upload", "bytes": size, **times})
         todo.put((doc, 0))
         if layout in UNNAMED:
             # Without a name in the path, one document after the other.
@@ -73,8 +90,15 @@ def main() -> None:
             todo.put(None)
         for thread in pool:
             thread.join()
-    write({"doc": "", "stage": -1, "name": "", "began": 0, "end": time.monotonic_ns(), "bytes": 0})
+    write({"doc": "", "stage": -1, "name": "", "bytes": 0, "began": 0, "begun": 0, "placing": 0, "end": 0})
     sys.stdin.readline()
+
+
+def name_of(layout: str, number: int) -> str:
+    if layout == "garbled":
+        # Bytes that are no UTF-8, and those that a terminal would act on.
+        return os.fsdecode(b"\xff\x1b[31m\n%04d" % number)
+    return f"d{number:04}"
 
 
 def give_up(failed: threading.ExceptHookArgs) -> None:
@@ -94,7 +118,9 @@ def put_plain(path: Path, content: object) -> int:
     with path.open("w") as file:
         json.dump(content, file)
         file.flush()
-        return os.fstat(file.fileno()).st_size
+        size = os.fstat(file.fileno()).st_size
+        placing()
+    return size
 
 
 def final(home: Path, doc: str, stage: int) -> Path:
@@ -116,6 +142,7 @@ def mkstemp(home, doc, stage, content) -> int:
         written = file.write(json.dumps(content))
         file.flush()
         os.fsync(file.fileno())
+    placing()
     os.replace(temporary, target)
     return written
 
@@ -126,7 +153,9 @@ def elsewhere(home, doc, stage, content) -> int:
     temporary = f"link/{doc}-{stage}"
     with open(temporary, "w") as file:
         written = file.write(json.dumps(content))
-    os.rename(temporary, os.path.relpath(target))
+    target = os.path.relpath(target)
+    placing()
+    os.rename(temporary, target)
     return written
 
 
@@ -138,6 +167,7 @@ def dirfd(home, doc, stage, content) -> int:
     data = json.dumps(content).encode()
     written = os.pwritev(fd, [data[:1000], data[1000:]], 0)
     os.close(fd)
+    placing()
     os.rename("part", target.name, src_dir_fd=folder, dst_dir_fd=folder)
     os.close(folder)
     return written
@@ -151,6 +181,7 @@ def unnamed(home, doc, stage, content) -> int:
     # Only with a directory descriptor does Python use the call that follows the link in /proc.
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     os.link(f"/proc/self/fd/{fd}", target.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+    placing()
     os.close(fd)
     os.close(folder)
     return written
@@ -161,6 +192,7 @@ def hardlink(home, doc, stage, content) -> int:
     target = final(home, doc, stage)
     temporary = target.with_suffix(".tmp")
     written = put_plain(temporary, content)
+    placing()
     os.link(temporary, target)
     os.unlink(temporary)
     return written
@@ -172,6 +204,7 @@ def dup(home, doc, stage, content) -> int:
     second = os.dup(first)
     os.close(first)
     written = os.write(second, json.dumps(content).encode())
+    placing()
     os.close(second)
     return written
 
@@ -185,6 +218,7 @@ def child(home, doc, stage, content) -> int:
         os.write(fd, data)
         os._exit(0)
     os.waitpid(pid, 0)
+    placing()
     os.close(fd)
     return len(data)
 
@@ -198,6 +232,7 @@ def rewritten(home, doc, stage, content) -> int:
     """One file per document, written anew after each stage."""
     temporary = home / "jobs" / f"{doc}.tmp"
     written = put_plain(temporary, content)
+    placing()
     os.replace(temporary, home / "jobs" / f"{doc}.json")
     return written
 
@@ -205,6 +240,59 @@ def rewritten(home, doc, stage, content) -> int:
 def nameless(home, doc, stage, content) -> int:
     """No document in the path."""
     return put_plain(home / "one" / f"{STAGES[stage]}_checkpoint.json", content)
+
+
+def small(home, doc, stage, content) -> int:
+    """As quick as it goes."""
+    fd = os.open(final(home, doc, stage), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    written = os.write(fd, f"{doc}-{stage}".encode())
+    placing()
+    os.close(fd)
+    return written
+
+
+def heavy(home, doc, stage, content) -> int:
+    """So much that a sync has to wait for the disk."""
+    fd = os.open(final(home, doc, stage), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    piece = os.urandom(1 << 20)
+    written = sum(os.write(fd, piece) for _ in range(HEAVY_MIB))
+    os.fsync(fd)
+    placing()
+    os.close(fd)
+    return written
+
+
+def deleted(home, doc, stage, content) -> int:
+    """The directory of a document is deleted after its third stage; another file had been open in it."""
+    folder = home / "checkpoints" / doc
+    if stage != 3:
+        return put_plain(final(home, doc, stage), content)
+    doomed = os.open(folder / "03_layout_again.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    shutil.rmtree(folder)
+    os.write(doomed, b"for nobody")
+    os.close(doomed)
+    return put_plain(final(home, doc, stage), content)
+
+
+def deep(home, doc, stage, content) -> int:
+    """Below more, and longer, names than any table holds; reached by a path that the kernel takes in one piece."""
+    folder = home / "checkpoints"
+    for number in range(DEEP):
+        folder /= f"{number:0200}"
+    folder = folder / "checkpoints" / doc
+    folder.mkdir(parents=True, exist_ok=True)
+    return put_plain(folder / f"{stage + 1:02}_{STAGES[stage]}.json", content)
+
+
+def far(home, doc, stage, content) -> int:
+    """The same, by a temporary file."""
+    size = deep(home, doc, stage, content)
+    folder = home / "checkpoints"
+    for number in range(DEEP):
+        folder /= f"{number:0200}"
+    place = folder / "checkpoints" / doc / f"{stage + 1:02}_{STAGES[stage]}.json"
+    os.replace(place, place.with_suffix(".old"))
+    return size
 
 
 def failing(home, doc, stage, content) -> int:
@@ -226,6 +314,9 @@ def failing(home, doc, stage, content) -> int:
     return put_plain(target, content)
 
 
+HEAVY_MIB = 24
+# Less than 4096 bytes in all, which is what a call takes.
+DEEP = 18
 UNNAMED = {"nameless"}
 PLACES = {
     "plain": plain,
@@ -237,6 +328,12 @@ PLACES = {
     "hardlink": hardlink,
     "dup": dup,
     "failing": failing,
+    "small": small,
+    "heavy": heavy,
+    "deleted": deleted,
+    "deep": deep,
+    "far": far,
+    "garbled": plain,
     "child": child,
     "shared": shared,
     "rewritten": rewritten,

@@ -25,7 +25,13 @@ pub(crate) struct Line {
     /// 0 is the document's own file, -1 the end of all.
     pub(crate) stage: i32,
     pub(crate) name: String,
+    /// Before the call that began it.
     pub(crate) began: u64,
+    /// Behind it.
+    pub(crate) begun: u64,
+    /// Before the call that put its checkpoint in place.
+    pub(crate) placing: u64,
+    /// Behind it.
     pub(crate) end: u64,
     pub(crate) bytes: u64,
 }

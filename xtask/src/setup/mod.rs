@@ -37,11 +37,12 @@ pub(crate) struct Ready {
 }
 
 /// Programs that the tests call, with the packages that hold them.
-const TEST_PROGRAMS: [(&str, &str); 10] = [
+const TEST_PROGRAMS: [(&str, &str); 11] = [
     ("c++", "g++"),
     ("chromium-headless-shell", "chromium-headless-shell"),
     ("nginx", "nginx-light"),
     ("ip", "iproute2"),
+    ("mkfs.ext4", "e2fsprogs"),
     ("openssl", "openssl"),
     ("sqlite3", "sqlite3"),
     ("strace", "strace"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CheckpointStats, MAX_STUCK, PipelineStats, StageStats, StageTable};
+use super::{CheckpointStats, MAX_STUCK, PipelineStats, SlowCalls, StageStats, StageTable};
 
 /// Names of files that no rule matched, of all runs together.
 const MAX_NEAR: usize = 20;
@@ -16,6 +16,8 @@ pub(crate) struct SavedStages {
     /// By the place of their rule: runs of one profile have the same rules.
     checkpoints: BTreeMap<usize, CheckpointStats>,
     pipeline: PipelineStats,
+    #[serde(default)]
+    slow: SlowCalls,
 }
 
 impl StageTable {
@@ -25,6 +27,7 @@ impl StageTable {
             stages: self.stages.clone(),
             checkpoints: self.checkpoints.clone(),
             pipeline: self.pipeline.clone(),
+            slow: self.slow.clone(),
         }
     }
 
@@ -37,6 +40,7 @@ impl StageTable {
             self.checkpoints.entry(*rule).or_default().merge(stats, shift_ns);
         }
         self.pipeline.merge(&saved.pipeline, shift_ns);
+        self.slow.merge(&saved.slow, shift_ns);
     }
 }
 

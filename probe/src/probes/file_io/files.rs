@@ -50,6 +50,7 @@ pub struct Files {
     counted: Counted,
     /// Devices on which files were written.
     devices: BTreeMap<u32, u64>,
+    n_cut_names: u64,
 }
 
 impl Files {
@@ -65,12 +66,18 @@ impl Files {
             order: VecDeque::new(),
             counted: Counted::default(),
             devices: BTreeMap::new(),
+            n_cut_names: 0,
         }
     }
 
     /// Calls that were counted here, not in the kernel.
     pub const fn counted(&self) -> &Counted {
         &self.counted
+    }
+
+    /// Calls that change names, given paths that are too long to be followed.
+    pub const fn n_cut_names(&self) -> u64 {
+        self.n_cut_names
     }
 
     /// Devices on which files were written, as the kernel numbers them.
@@ -186,6 +193,7 @@ impl Files {
             close_ns: 0,
             rename_ns: 0,
             is_told: false,
+            is_removed: false,
         };
         self.known.insert(open.id, known);
         self.order.push_back(open.id);
@@ -213,17 +221,10 @@ impl Files {
         if class == Class::Unknown {
             self.counted.add(found, op, Some(took_ns), ret);
         }
-        if took_ns >= SLOW_CALL_NS {
-            out.push(Event::SlowCall(SlowCall {
-                ts_ns: by.ts_ns,
-                pid: by.pid,
-                tid: by.tid,
-                op: op.id().to_owned(),
-                class: found.id().to_owned(),
-                path: known.map_or_else(String::new, |known| known.path.clone()),
-                took_ns,
-            }));
-        }
+        // Of a database's files the kernel side tells no name.
+        let class = if class == Class::Unknown { found } else { class };
+        let path = known.map_or_else(String::new, |known| known.path.clone());
+        slow(by, op, class, &path, out);
     }
 
     fn closed(&mut self, by: By, open: OpenFile, out: &mut Vec<Event>) {
@@ -231,6 +232,10 @@ impl Files {
         known.open = open;
         known.closed = Some(by);
         known.close_ns += by.ts_ns.saturating_sub(by.enter_ns);
+        if open.class != Class::Unknown as u32 {
+            // Else the call was told on its own.
+            slow(by, Op::Close, known.class, &known.path, out);
+        }
         let event = written(open.id, known);
         known.is_told = true;
         out.push(Event::FileWritten(event));
@@ -246,13 +251,19 @@ impl Files {
         out: &mut Vec<Event>,
     ) {
         let took_ns = by.ts_ns.saturating_sub(by.enter_ns);
+        self.n_cut_names += u64::from([old, new].iter().any(|(given, _)| given.ends_with('…')));
         let old = self.whole(by.pid, old);
         let id = self.by_path.get(&old).copied();
         let class = id.and_then(|id| self.known.get(&id)).map(|known| known.class);
         let class = class.unwrap_or_else(|| classify(&self.profile, &old));
         self.counted.add(class, op, Some(took_ns), ret);
+        slow(by, op, class, &old, out);
         if op == Op::Unlink {
             if ret == 0 {
+                let known = id.and_then(|id| self.known.get_mut(&id));
+                if let Some(known) = known.filter(|known| known.closed.is_none() && known.path == old) {
+                    known.is_removed = true;
+                }
                 self.by_path.remove(&old);
                 if matches!(class, Class::Checkpoint | Class::Upload) {
                     out.push(Event::FileRemoved(FileRemoved { ts_ns: by.ts_ns, pid: by.pid, path: old }));
@@ -339,5 +350,21 @@ impl Files {
         let folder = if given.starts_with('/') { String::new() } else { self.mounts.resolve(pid, folder) };
         let path = join(&folder, given);
         if self.by_path.contains_key(&path) { path } else { self.folders.true_name(pid, &path) }
+    }
+}
+
+/// Tells of a call that took long.
+fn slow(by: By, op: Op, class: Class, path: &str, out: &mut Vec<Event>) {
+    let took_ns = by.ts_ns.saturating_sub(by.enter_ns);
+    if took_ns >= SLOW_CALL_NS {
+        out.push(Event::SlowCall(SlowCall {
+            ts_ns: by.ts_ns,
+            pid: by.pid,
+            tid: by.tid,
+            op: op.id().to_owned(),
+            class: class.id().to_owned(),
+            path: path.to_owned(),
+            took_ns,
+        }));
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub(super) close_ns: u64,
     pub(super) rename_ns: u64,
     pub(super) is_told: bool,
+    /// Its name was deleted while it was open.
+    pub(super) is_removed: bool,
 }
 
 /// A written file as an event.
@@ -37,6 +39,7 @@ pub(super) fn written(id: u64, known: &Known) -> FileWritten {
         (None, None) => (By { pid: open.pid, tid: open.pid, enter_ns: 0, ts_ns: 0, io_ns: 0 }, Placed::Open),
     };
     let (by, placed) = last;
+    let placed = if known.is_removed { Placed::Removed } else { placed };
     FileWritten {
         ts_ns: by.ts_ns,
         pid: by.pid,

@@ -12,11 +12,11 @@ mod stats;
 
 pub use decode::{FileEvent, decode};
 pub use files::{Files, Kernel};
-pub use stats::{Counted, summarize};
+pub use stats::{Counted, summarize, summarize_stalls};
 
 use probe_common::rooms::Rooms;
 
-use super::Spec;
+use super::{Hook, Spec};
 
 /// The room's kernel program, which `fdio_exit` hands on to.
 pub const TAIL: &str = "file_io_returned";
@@ -27,7 +27,12 @@ pub const SPEC: Spec = Spec {
     summary: "regular files: calls by class of file, checkpoint files one by one, stage markers",
     room: Rooms::FILE_IO,
     needs: Rooms::NONE,
-    // All it needs passes a system call: the hooks are those of `fdio`.
-    hooks: &[],
+    // All else that it needs passes a system call: those hooks are of `fdio`.
+    hooks: &[Hook {
+        program: "file_io_stalled",
+        tracepoint: "balance_dirty_pages",
+        since: "3.2",
+        purpose: "for how long writes were held back because too much was dirty",
+    }],
     functions: &[],
 };

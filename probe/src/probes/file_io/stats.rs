@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use probe_common::file_io::{Class, FileOpStats, Op, file_op_index};
+use probe_common::{
+    file_io::{Class, FileOpStats, Op, file_op_index},
+    hist::Durations,
+};
 
-use crate::event::FileStats;
+use crate::event::{FileStats, Took};
 
 /// Calls that were counted here.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +55,15 @@ pub fn summarize<E>(
     Ok(all)
 }
 
+/// Sums the times for which writes were held back, one per CPU.
+pub fn summarize_stalls(cpus: &[Durations]) -> Took {
+    let mut sum = Took::default();
+    for cpu in cpus {
+        sum.add_cpu(cpu);
+    }
+    sum
+}
+
 fn add_cpu(stats: &mut FileStats, cpu: &FileOpStats) {
     stats.calls += cpu.calls;
     stats.errors += cpu.errors;
@@ -62,7 +74,7 @@ fn add_cpu(stats: &mut FileStats, cpu: &FileOpStats) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use probe_common::hist::{Durations, bucket_of};
+    use probe_common::hist::bucket_of;
 
     /// What both sides counted stands in one sum; nothing that never happened stands there.
     #[test]

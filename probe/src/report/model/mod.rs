@@ -30,7 +30,10 @@ pub use series::{LockWaitPoint, Point, Series};
 pub use sqlite::{Checkpoints, Database, Deed, Holder, LockWaits, RequestWaits, Statement, WaitsOf, Whose};
 pub use websocket::WebSocket;
 
-pub use stage::{Checkpoint, Disk, FileCalls, Pipeline, Shares, Stage, Stuck};
+pub use stage::{
+    Checkpoint, Disk, DiskRequests, FileCalls, Pipeline, Shares, SlowCall, SlowCalls, Stage, Stuck,
+    WriteStalls,
+};
 
 use crate::slo::{Judgement, Verdict};
 
@@ -89,6 +92,12 @@ pub struct Report {
     /// Calls on files, by class of file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileCalls>,
+    /// Those that took 50 ms or longer, by phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slow_calls: Vec<SlowCalls>,
+    /// Writes of the tree that were held back because too much was dirty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_stalls: Option<WriteStalls>,
     /// The disks below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<Disk>,

@@ -143,6 +143,36 @@ pub struct Stuck {
     pub quiet_s: f64,
 }
 
+/// Calls on files that took 50 ms or longer.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct SlowCalls {
+    /// See [`super::Report::phases`].
+    pub phase: String,
+    /// All of them.
+    pub calls: u64,
+    /// Time in them, all together.
+    pub took_s: f64,
+    /// The slowest, slowest first.
+    pub slowest: Vec<SlowCall>,
+}
+
+/// A call on a file.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct SlowCall {
+    /// The file; empty where its name is not known.
+    pub path: String,
+    /// See [`FileCalls::op`].
+    pub op: String,
+    /// See [`FileCalls::class`].
+    pub class: String,
+    /// The thread.
+    pub tid: u32,
+    /// From the begin of the run to its return.
+    pub at_s: f64,
+    /// Entry to return.
+    pub took_s: f64,
+}
+
 /// A block device that the tree wrote to.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Disk {
@@ -164,4 +194,33 @@ pub struct Disk {
     pub write_s: Option<f64>,
     /// Requests in its queue, on average.
     pub queue: Option<f64>,
+    /// Its requests by kind, of the whole disk and of everyone on the machine; empty where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<DiskRequests>,
+}
+
+/// Requests of one kind of a disk, whoever asked for them.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct DiskRequests {
+    /// `read`, `write`, `flush` or `discard`.
+    pub op: String,
+    /// Requests that ended; not the writes without bytes that only ask for a flush, which `Disk::writes` counts.
+    pub requests: u64,
+    /// Of these, failed.
+    pub errors: u64,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// From the making of a request to its end.
+    pub latency_s: Distribution,
+    /// Of that, until it was given to the device; only those of which that was seen.
+    pub queue_s: Distribution,
+}
+
+/// Writes that the kernel held back because too much that was written was not on its disk yet.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct WriteStalls {
+    /// Writes that were held back.
+    pub calls: u64,
+    /// For how long: from the first pause of the call to its return.
+    pub stall_s: Distribution,
 }

@@ -50,6 +50,8 @@ impl Renderer for Text {
             section::syscalls(report),
             sqlite::databases(report),
             stage::files(report),
+            stage::slow_calls(report),
+            stage::write_stalls(report),
             stage::disks(report),
             resources::resources(report),
             gpu::gpus(report),

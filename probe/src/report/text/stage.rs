@@ -137,6 +137,22 @@ pub(super) fn files(report: &Report) -> String {
     table(&["FILE CALLS", "calls", "errors", "p50", "p99", "max", "bytes"], rows, WIDTH)
 }
 
+/// Those that took long, the slowest of each phase.
+pub(super) fn slow_calls(report: &Report) -> String {
+    let several = report.slow_calls.len() > 1;
+    let tables = report.slow_calls.iter().map(|slow| {
+        let phase = if several { format!(" in {}", plain(&slow.phase)) } else { String::new() };
+        let title = format!("SLOW CALLS{phase}, {} in all", slow.calls);
+        let rows = slow.slowest.iter().map(|call| {
+            let path = if call.path.is_empty() { NONE.to_owned() } else { plain(&call.path) };
+            let what = format!("{} {}", plain(&call.op), plain(&call.class));
+            [path, what, seconds(call.took_s), seconds(call.at_s)]
+        });
+        table(&[title.as_str(), "call", "took", "at"], rows, WIDTH)
+    });
+    tables.collect::<Vec<_>>().join("\n")
+}
+
 /// The disks below.
 pub(super) fn disks(report: &Report) -> String {
     if report.disks.is_empty() {
@@ -153,5 +169,40 @@ pub(super) fn disks(report: &Report) -> String {
             maybe_seconds(disk.write_s),
         ]
     });
-    table(&["DISKS", "busy", "queue", "reads", "mean", "writes", "mean"], rows, WIDTH)
+    let mut text = table(&["DISKS", "busy", "queue", "reads", "mean", "writes", "mean"], rows, WIDTH);
+    let rows: Vec<_> = report
+        .disks
+        .iter()
+        .flat_map(|disk| disk.requests.iter().map(move |requests| (disk, requests)))
+        .map(|(disk, requests)| {
+            [
+                format!("{} {}", plain(&disk.device), plain(&requests.op)),
+                integer(requests.requests),
+                integer(requests.errors),
+                maybe_seconds(requests.queue_s.p95),
+                maybe_seconds(requests.latency_s.p50),
+                maybe_seconds(requests.latency_s.p95),
+                maybe_seconds(requests.latency_s.max),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let titles = ["DISK REQUESTS of all", "number", "errors", "queue p95", "p50", "p95", "max"];
+        text += &table(&titles, rows.into_iter(), WIDTH);
+    }
+    text
+}
+
+/// Writes that were held back.
+pub(super) fn write_stalls(report: &Report) -> String {
+    report.write_stalls.as_ref().map_or_else(String::new, |stalls| {
+        let line = format!(
+            "WRITES HELD BACK because too much was dirty: {}, p50 {}, p95 {}, max {}",
+            stalls.calls,
+            maybe_seconds(stalls.stall_s.p50),
+            maybe_seconds(stalls.stall_s.p95),
+            maybe_seconds(stalls.stall_s.max)
+        );
+        wrap(&line, WIDTH, 2) + "\n"
+    })
 }
