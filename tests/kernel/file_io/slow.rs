@@ -72,7 +72,7 @@ fn syncs_are_straces() -> Result<()> {
     Ok(())
 }
 
-/// The same where a sync waits for 24 MiB; those of 50 ms and more are named, the slowest first, and counted.
+/// The same where a sync waits for 96 MiB; those of 50 ms and more are named, the slowest first, and counted.
 fn slow_syncs_are_named() -> Result<()> {
     #[derive(Debug, Deserialize)]
     struct Slow {
@@ -86,7 +86,7 @@ fn slow_syncs_are_named() -> Result<()> {
         path: String,
         took_s: f64,
     }
-    let (outcome, checkpoint, expected) = timed("heavy", 2)?;
+    let (outcome, checkpoint, expected) = timed("heavy", 1)?;
     let told: Vec<Slow> = if outcome.report.0.get("slow_calls").is_some() {
         outcome.report.at("/slow_calls")?
     } else {

@@ -314,7 +314,7 @@ def failing(home, doc, stage, content) -> int:
     return put_plain(target, content)
 
 
-HEAVY_MIB = 24
+HEAVY_MIB = 96
 # Less than 4096 bytes in all, which is what a call takes.
 DEEP = 18
 UNNAMED = {"nameless"}
