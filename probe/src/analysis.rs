@@ -59,7 +59,10 @@ impl Analysis {
                 self.phases.begin(phase);
                 self.watch.begin(&phase.name);
             }
-            Event::Load(load) if self.course.loads.len() < MAX_LOADS => self.course.loads.push(load.clone()),
+            Event::Load(load) if self.course.loads.len() < MAX_LOADS => {
+                self.phases.load(load);
+                self.course.loads.push(load.clone());
+            }
             Event::Abort(abort) => {
                 self.course.abort.get_or_insert_with(|| abort.clone());
             }

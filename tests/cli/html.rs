@@ -44,7 +44,8 @@ pub(crate) fn add_to(suite: &mut Suite) {
         suite.add(&format!("html::{case}"), move || in_a_browser(case, |_| (), |_| Ok(())));
     }
     suite.add("html::phases_and_resources", || in_a_browser("phases", |_| (), phases));
-    suite.add("html::gpus", || in_a_browser("gpu", |_| (), gpus));
+    suite.add("html::gpus", || in_a_browser("gpu_phases", |_| (), gpus));
+    suite.add("html::waits_for_locks", || in_a_browser("locks", with_requests, locks));
     suite.add("html::names_of_an_attacker", || in_a_browser("recorded", hostile, |_| Ok(())));
 }
 
@@ -74,11 +75,31 @@ fn phases(page: &Value) -> Result<()> {
 }
 
 fn gpus(page: &Value) -> Result<()> {
-    has(page, &["time", "gpus"])?;
+    has(page, &["time", "gpus", "stages", "verdicts"])?;
     let labels = page["labels"].to_string();
-    for label in ["100 %", "GiB", "400 W"] {
+    for label in ["100 %", "GiB", "400 W", "\"cold\"", "\"warm\""] {
         ensure!(labels.contains(label), "`{label}`: {labels}");
     }
+    Ok(())
+}
+
+/// That recording holds no requests; those of another one stand in for them.
+fn with_requests(report: &mut Value) {
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/phases/report.json");
+    let other = fs::read_to_string(other).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    for section in ["endpoints", "series", "overall"] {
+        report[section] = other.as_ref().map_or(Value::Null, |other| other[section].clone());
+    }
+}
+
+/// When threads waited, with the phases and the condition behind it.
+fn locks(page: &Value) -> Result<()> {
+    has(page, &["time", "locks"])?;
+    let labels = page["labels"].to_string();
+    for label in ["\"20.0 ms\"", "\"0.05\""] {
+        ensure!(labels.contains(label), "`{label}`: {labels}");
+    }
+    ensure!(page["tints"].as_u64() >= Some(4), "{}", page["tints"]);
     Ok(())
 }
 

@@ -1,14 +1,17 @@
 //! Recorded runs under other profiles: each rule of a verdict on numbers that really were measured.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Failed, Trial};
+use probe::engine::record;
 use probe::profile::Profile;
 use probe::report::Report;
 use probe::slo::Verdict::{self, Fail, Inconclusive, Pass, Warn};
+use serde_json::{Value, json};
 
 use crate::replay;
 
@@ -86,6 +89,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.push(trial("wildcard", wildcard));
     trials.push(trial("key veto", key_veto));
     trials.push(trial("audit", audit));
+    trials.push(trial("unproven condition", unproven_condition));
+    trials.push(trial("gpu", gpu));
+    trials.push(trial("load generator", load_generator));
     trials
 }
 
@@ -95,7 +101,30 @@ fn trial(name: &str, run: impl FnOnce() -> Result<()> + Send + 'static) -> Trial
 }
 
 fn judged(recording: &str, objectives: &[&str]) -> Result<Report> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(recording);
+    replay(&golden(recording), &profile(recording, objectives)?)
+}
+
+/// The same of a recording whose lines were changed.
+fn changed(recording: &str, objectives: &[&str], change: impl FnOnce(&mut Vec<Value>)) -> Result<Report> {
+    let text = fs::read_to_string(golden(recording).join(record::FILE_NAME))?;
+    let mut lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    change(&mut lines);
+    let folder = tempfile::tempdir()?;
+    let mut text = String::new();
+    for line in &lines {
+        writeln!(text, "{line}")?;
+    }
+    fs::write(folder.path().join(record::FILE_NAME), text)?;
+    replay(folder.path(), &profile(recording, objectives)?)
+}
+
+fn golden(recording: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(recording)
+}
+
+/// These objectives alone, with the endpoints' names of the recording.
+fn profile(recording: &str, objectives: &[&str]) -> Result<Arc<Profile>> {
+    let folder = golden(recording);
     // The routes are those of the recording's own profile.
     let own = Profile::load(&folder.join("profile.toml"))?;
     let routes: Vec<String> =
@@ -104,7 +133,7 @@ fn judged(recording: &str, objectives: &[&str]) -> Result<Report> {
     for (n, objective) in objectives.iter().enumerate() {
         let _ = write!(text, "\n[[objective]]\nid = 'o{n}'\n{objective}\n");
     }
-    replay(&folder, &Arc::new(Profile::parse("table", &text)?))
+    Ok(Arc::new(Profile::parse("table", &text)?))
 }
 
 fn one(recording: &str, objective: &str, verdict: Verdict, reason: &str) -> Result<()> {
@@ -149,6 +178,98 @@ fn key_veto() -> Result<()> {
         let report = judged("recorded", &objectives.each_ref().map(String::as_str))?;
         ensure!(report.verdict == verdict, "{verdict}: {:?}", report.objectives);
     }
+    Ok(())
+}
+
+/// Of a phase nothing is judged whose network was not as planned, or whose load was not; the phases beside it are.
+fn unproven_condition() -> Result<()> {
+    const BOTH: &str = "metric = 'error_rate'\ntarget = '10%'\nlimit = '20%'";
+    let degraded = |line: &Value| line["phase"] == "degraded";
+    for (change, reason) in [
+        (Value::Null, ""),
+        (
+            json!({ "problems": ["loss: 3 % asked, 0 % measured"] }),
+            "`narrow.toml` is not proved: loss: 3 % asked",
+        ),
+        (json!({ "problems": ["no device"], "conditions": [] }), "`narrow.toml` was not injected: no device"),
+        (json!({ "is": "gone" }), "`narrow.toml` was not injected"),
+        (json!({ "outcome": { "failed": { "code": 7 } } }), "the load command failed with exit code 7"),
+        (json!({ "outcome": { "killed": { "signal": 9 } } }), "the load command was killed by signal 9"),
+        (json!({ "outcome": "overran" }), "did not end with its phase"),
+        (json!({ "busiest_thread": 0.97 }), "saturated: one of its threads used 97 % of a core"),
+    ] {
+        let report = changed("phases", &[BOTH], |lines| {
+            // What ended the run early is a verdict of its own.
+            lines.retain(|line| line["event"] != "abort");
+            if change["is"] == "gone" {
+                lines.retain(|line| line["event"] != "condition");
+            }
+            for line in lines.iter_mut().filter(|line| degraded(line)) {
+                let place = if line["event"] == "condition" { &mut line["proof"] } else { line };
+                for (key, value) in change.as_object().into_iter().flatten() {
+                    if !place[key].is_null() {
+                        place[key] = value.clone();
+                    }
+                }
+            }
+        })?;
+        let of = |phase: &str| report.objectives.iter().find(|judgement| judgement.phase == phase);
+        let (steady, degraded) = of("steady").zip(of("degraded")).context("a phase is not judged")?;
+        ensure!(steady.verdict == Pass && steady.reason.is_none(), "{change}: {steady:?}");
+        let expected = if reason.is_empty() { Pass } else { Inconclusive };
+        ensure!(degraded.verdict == expected && report.verdict == expected, "{change}: {degraded:?}");
+        ensure!(degraded.reason.as_deref().unwrap_or_default().contains(reason), "{change}: {degraded:?}");
+    }
+    Ok(())
+}
+
+/// How hard the load generator worked, in each phase that is judged: 18, 17.1 and 19.9 % of a core.
+fn load_generator() -> Result<()> {
+    let objective = "load = '*'\nmetric = 'busiest_thread'\ntarget = '17.5%'\nlimit = '19%'";
+    let report = changed("phases", &[objective], |lines| lines.retain(|line| line["event"] != "abort"))?;
+    let verdicts: Vec<_> =
+        report.objectives.iter().map(|found| (found.phase.as_str(), found.verdict, found.samples)).collect();
+    ensure!(verdicts == [("steady", Warn, 1), ("degraded", Pass, 1), ("spike", Fail, 1)], "{verdicts:?}");
+    let none = judged("recorded", &[objective])?;
+    let reason = none.objectives.first().and_then(|found| found.reason.as_deref());
+    ensure!(reason == Some("the run started no load command"), "{:?}", none.objectives);
+    Ok(())
+}
+
+/// Objectives on a GPU in two phases, by the numbers at the head of that profile; and once it is lost, none.
+fn gpu() -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/gpu_phases");
+    let report = replay(&folder, &Arc::new(Profile::load(&folder.join("profile.toml"))?))?;
+    let told = |id: &str, phase: &str| {
+        let found = report.objectives.iter().find(|found| found.id == id && found.phase == phase);
+        found.map(|found| (found.value, found.verdict))
+    };
+    for (id, phase, value, verdict) in [
+        ("gpu-busy-enough", "cold", Some(4.0 / 6.05), Warn),
+        ("gpu-busy-enough", "warm", Some(1.0 / 3.95), Pass),
+        ("gpu-memory", "cold", Some(0.8), Warn),
+        ("gpu-throttled", "cold", Some(2.0 / 6.05), Fail),
+        ("gpu-throttled", "warm", Some(0.0), Pass),
+        ("gpu-energy", "cold", Some(1220.0), Pass),
+        ("gpu-energy", "warm", Some(1580.0), Fail),
+        ("gpu-heat", "warm", Some(65.0), Warn),
+        ("gpu-power", "cold", Some(400.0), Warn),
+        ("second-gpu", "cold", None, Inconclusive),
+        ("nvlink", "cold", None, Inconclusive),
+    ] {
+        let (found, of) = told(id, phase).with_context(|| format!("no {id} in {phase}"))?;
+        let is_same = found.zip(value).map_or(found == value, |(a, b)| (a - b).abs() < 1e-9);
+        ensure!(is_same && of == verdict, "{id} in {phase}: {found:?}, {of:?}");
+    }
+    let busy = "gpu = '*'\nmetric = 'util.mean'\ntarget = '90%'\nlimit = '90%'";
+    let lost = changed("gpu", &[busy], |lines| {
+        let at = lines.iter().position(|line| line["ts_ns"].as_u64() > Some(1_009_000_000_000)).unwrap_or(1);
+        let lost = json!({"event": "gpu", "seen": "lost", "ts_ns": 1_009_000_000_000_u64, "gpu": 0, "why": "off the bus"});
+        lines.insert(at, lost);
+    })?;
+    let [judgement] = lost.objectives.as_slice() else { anyhow::bail!("{:?}", lost.objectives) };
+    ensure!(judgement.verdict == Inconclusive, "{judgement:?}");
+    ensure!(judgement.reason.as_deref() == Some("the GPU stopped answering"), "{judgement:?}");
     Ok(())
 }
 

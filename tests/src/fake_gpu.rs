@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{probe::Probe, wait};
+use crate::{
+    probe::{NOTHING, Probe},
+    wait,
+};
 
 /// NVML's codes, from nvml.h.
 pub const NOT_SUPPORTED: u64 = 3;
@@ -107,12 +110,17 @@ impl FakeGpu {
 
     /// Attaches with this driver.
     pub fn attach(&self, pid: u32, more: &[&str]) -> Result<Probe> {
+        self.attach_with(pid, NOTHING, more)
+    }
+
+    /// The same with a profile's text.
+    pub fn attach_with(&self, pid: u32, profile: &str, more: &[&str]) -> Result<Probe> {
         let library = self.library.to_str().context("a temporary folder that is not UTF-8")?;
         let mut arguments = [&["--nvml", library][..], more].concat();
         if !more.contains(&"--gpu-interval") {
             arguments.extend(["--gpu-interval", "20ms"]);
         }
-        Probe::attach_in(pid, &arguments, &[("FAKE_NVML", &self.script())])
+        Probe::attach_in(pid, profile, &arguments, &[("FAKE_NVML", &self.script())])
     }
 
     /// What it has answered so far, line by line.

@@ -41,6 +41,9 @@ pub fn copy_of_binary(folder: &Path) -> Result<PathBuf> {
     Ok(copy)
 }
 
+/// A profile without anything to judge: the exit code says only whether the run itself went well.
+pub const NOTHING: &str = "name = \"test\"\n";
+
 /// A run of `probe attach` or `probe run`.
 #[derive(Debug)]
 pub struct Probe {
@@ -73,18 +76,17 @@ impl Outcome {
 impl Probe {
     /// Attaches to a process and waits until everything is in place.
     pub fn attach(pid: u32, more: &[&str]) -> Result<Self> {
-        Self::attach_in(pid, more, &[])
+        Self::attach_in(pid, NOTHING, more, &[])
     }
 
-    /// As [`Self::attach`], with more in its environment.
-    pub fn attach_in(pid: u32, more: &[&str], environment: &[(&str, &Path)]) -> Result<Self> {
-        // Nothing to judge: the exit code says only whether the run itself went well.
-        Self::begin("attach", pid, "name = \"test\"\n", more, environment)?.attached(pid)
+    /// As [`Self::attach`], with a profile's text and more in its environment.
+    pub fn attach_in(pid: u32, profile: &str, more: &[&str], environment: &[(&str, &Path)]) -> Result<Self> {
+        Self::begin("attach", pid, profile, more, environment)?.attached(pid)
     }
 
     /// The same with a profile's text.
     pub fn attach_with(pid: u32, profile: &str, more: &[&str]) -> Result<Self> {
-        Self::begin("attach", pid, profile, more, &[])?.attached(pid)
+        Self::attach_in(pid, profile, more, &[])
     }
 
     /// Plays the phases of a profile, and waits until everything is in place.

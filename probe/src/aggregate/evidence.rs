@@ -43,6 +43,8 @@ pub enum Evidence<'a> {
         /// What it is made of.
         samples: u64,
     },
+    /// Whatever was measured, it says nothing: why.
+    Doubtful(&'static str),
 }
 
 /// Something with a name that objectives can be about.

@@ -10,6 +10,7 @@ mod durations;
 mod endpoint;
 mod evidence;
 mod gpu;
+mod load;
 mod lock_waits;
 mod outgoing;
 mod phases;
@@ -47,7 +48,7 @@ pub use websocket::WebSocketStats;
 use crate::correlate::lock::LockFinding;
 use crate::correlate::work::{Did, For, Work};
 use crate::correlate::{Exchange, Finding};
-use crate::event::Ending;
+use crate::event::{Ending, Load};
 use crate::profile::{Kind, Profile};
 use endpoint::EndpointTable;
 use progress::RecentRate;
@@ -67,6 +68,7 @@ pub struct Aggregate {
     recent: RecentRate,
     gpus: Gpus,
     resources: ResourceStats,
+    load: load::LoadStats,
     /// Of all together, then of the first endpoints; none where no plots are made of it.
     series: Option<Vec<Series>>,
     /// What was seen of SQLite databases.
@@ -93,6 +95,7 @@ impl Aggregate {
             recent: RecentRate::default(),
             gpus: Gpus::new(),
             resources: ResourceStats::default(),
+            load: load::LoadStats::default(),
             series: None,
             databases: Databases::default(),
             lock_waits: LockWaits::default(),
@@ -101,13 +104,23 @@ impl Aggregate {
 
     /// As [`Self::new`], for a part of a run that follows what `before` has counted: GPUs and processes are the same
     /// ones, and their counters go on. Databases keep their numbers.
-    pub fn after(profile: &Profile, before: &Self) -> Self {
+    pub fn after(profile: &Profile, before: &Self, from_ns: u64) -> Self {
         Self {
-            gpus: before.gpus.after(),
+            gpus: before.gpus.after(from_ns),
             resources: before.resources.after(),
             databases: before.databases.fresh(),
             ..Self::new(profile)
         }
+    }
+
+    /// The next part of the run begins: what GPUs tell of the time behind that moment is of that part.
+    pub(super) fn close(&mut self, until_ns: u64) {
+        self.gpus.close(until_ns);
+    }
+
+    /// A load command ended.
+    pub(super) fn add_load(&mut self, load: &Load) {
+        self.load.add(load);
     }
 
     /// Keeps numbers over time too.
@@ -155,7 +168,12 @@ impl Aggregate {
             }
             Finding::Checkpoint(write) => self.stages.add_checkpoint(write),
             Finding::SlowCall(call) => self.stages.add_slow(call),
-            Finding::Document(end) => self.stages.add_document(end),
+            Finding::Document(end) => {
+                if end.is_complete {
+                    self.gpus.document();
+                }
+                self.stages.add_document(end);
+            }
             Finding::Stages { order, near, dropped } => self.stages.end(order, near, *dropped),
             Finding::Gpu(gpu) => {
                 self.gpus.add(gpu);
@@ -282,6 +300,8 @@ impl Aggregate {
                 let subjects = self.resources.subjects().into_iter();
                 return subjects.map(|(name, subject)| (Cow::Owned(name), subject)).collect();
             }
+            Kind::Load => self.load.subject().into_iter().collect(),
+            Kind::Gpu => self.gpus.each().map(|(_, name, stats)| (name, stats as _)).collect(),
         };
         named.into_iter().map(|(name, subject)| (Cow::Borrowed(name), subject)).collect()
     }

@@ -90,6 +90,9 @@ impl Phases {
                 numbers: self.whole.clone(),
             });
         }
+        if let Some(last) = self.parts.last_mut() {
+            last.numbers.close(phase.ts_ns);
+        }
         let same = self.parts.iter().filter(|part| part.name == phase.name).count();
         let name = if same == 0 { phase.name.clone() } else { format!("{} ({})", phase.name, same + 1) };
         self.parts.push(Part {
@@ -99,7 +102,7 @@ impl Phases {
             condition: phase.condition.clone(),
             proof: None,
             is_between: phase.is_between,
-            numbers: Aggregate::after(&self.profile, &self.whole),
+            numbers: Aggregate::after(&self.profile, &self.whole, phase.ts_ns),
         });
     }
 
@@ -111,14 +114,22 @@ impl Phases {
         }
     }
 
+    /// The load command of a phase ended.
+    pub fn load(&mut self, load: &event::Load) {
+        self.whole.add_load(load);
+        if let Some(part) = self.parts.iter_mut().rev().find(|part| part.name == load.phase) {
+            part.numbers.add_load(load);
+        }
+    }
+
     /// Counts what became known by an event of this moment.
     pub fn add(&mut self, finding: &Finding, ts_ns: u64) {
         // GPUs and processes are looked at all the time: that alone makes no phase.
         self.is_touched |= !matches!(finding, Finding::Gpu(_) | Finding::Resources(_));
         self.whole.add(finding);
         let is_identity = matches!(finding, Finding::Lock(lock) if lock.is_identity());
-        if is_identity || matches!(finding, Finding::Stages { .. }) {
-            // About all of them.
+        if is_identity || matches!(finding, Finding::Stages { .. } | Finding::Gpu(_)) {
+            // About all of them, or about a time of which each takes its own part.
             self.parts.iter_mut().for_each(|part| part.numbers.add(finding));
             return;
         }

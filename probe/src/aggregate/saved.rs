@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::load::LoadStats;
 use super::outgoing::SavedOutgoing;
 use super::stage::SavedStages;
 use super::{Aggregate, EndpointStats, ListenerStats, ResourceStats, Series, WebSocketStats};
@@ -25,6 +26,8 @@ pub struct Saved {
     stages: SavedStages,
     #[serde(default)]
     resources: ResourceStats,
+    #[serde(default)]
+    load: LoadStats,
     /// Hashes of the names that were counted together.
     #[serde(default)]
     folded: BTreeSet<u64>,
@@ -52,6 +55,7 @@ impl Aggregate {
                 .collect(),
             stages: self.stages.save(),
             resources: self.resources.clone(),
+            load: self.load,
             folded: self.table.folded().collect(),
             series: self.series().map(series).collect(),
         }
@@ -77,6 +81,7 @@ impl Aggregate {
         }
         self.stages.add_saved(&saved.stages, shift_ns);
         self.resources.merge(&saved.resources, shift_ns);
+        self.load.merge(&saved.load);
         self.table.fold(&saved.folded);
         for (name, series) in &saved.series {
             let index = (!name.is_empty()).then(|| self.table.index_of_name(name));

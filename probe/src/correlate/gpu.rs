@@ -10,6 +10,8 @@ use crate::event::{Busy, GpuLook};
 
 /// Points of a series: at 16 bytes to 32 each, 4 MiB for the two integrals and the level of a GPU at most.
 const MAX_POINTS: usize = 1 << 16;
+/// Points that go on into the next part of a run, for what began in the part before: a minute or more.
+const MAX_KEPT: usize = 1 << 10;
 
 /// What a GPU did over a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -64,16 +66,13 @@ impl GpuTimeline {
         }
     }
 
-    /// What follows, from where it stands.
+    /// What follows, from where it stands, with what was told last.
     #[must_use]
     pub fn after(&self) -> Self {
-        let mut memory = Levels::default();
-        if let Some((_, level)) = self.memory.points.last() {
-            memory.add(self.memory.until_ns, *level);
-        }
+        let memory = Levels { points: tail(&self.memory.points), until_ns: self.memory.until_ns };
         Self {
-            busy: Integral::default(),
-            energy: Integral::default(),
+            busy: Integral { points: tail(&self.busy.points) },
+            energy: Integral { points: tail(&self.energy.points) },
             memory,
             energy_mj: self.energy_mj,
             power_mw: self.power_mw,
@@ -167,8 +166,8 @@ impl Integral {
         let behind = self.points.partition_point(|point| point.at_ns <= at_ns);
         let before = behind.checked_sub(1).and_then(|index| self.points.get(index));
         match (before, self.points.get(behind)) {
-            (None, _) => Point { at_ns, sum: 0, covered_ns: 0 },
-            (Some(last), None) => *last,
+            (None, None) => Point { at_ns, sum: 0, covered_ns: 0 },
+            (None, Some(only)) | (Some(only), None) => *only,
             (Some(before), Some(after)) => {
                 let (part, whole) = (at_ns - before.at_ns, after.at_ns - before.at_ns);
                 Point {
@@ -231,6 +230,11 @@ impl Levels {
         let end = self.points.partition_point(|(at_ns, _)| *at_ns <= to_ns);
         self.points.get(begin..end)?.iter().map(|(_, level)| *level).max()
     }
+}
+
+/// The newest points.
+fn tail<T: Copy>(points: &[T]) -> Vec<T> {
+    points[points.len().saturating_sub(MAX_KEPT)..].to_vec()
 }
 
 /// Every other point of the older half goes.

@@ -149,6 +149,31 @@ proptest! {
         prop_assert!((energy(a) + energy(b)).abs_diff(energy(both)) <= 1, "rounding only");
     }
 
+    /// The next part of a run still knows what was told last, and goes on from there.
+    #[test]
+    fn what_follows_goes_on(all in stretches(), cut in 0usize..20, from in 0u64..60, length in 0u64..60) {
+        let mut line = GpuTimeline::default();
+        let mut part = GpuTimeline::default();
+        for (n, &(begin, end, percent)) in all.iter().enumerate() {
+            if n == cut {
+                part = line.after();
+            }
+            let look = GpuLook {
+                busy: vec![Busy(begin, end, percent)],
+                energy_mj: Some(n as u64 * 7),
+                memory_bytes: Some(u64::from(percent)),
+                ..look(end)
+            };
+            line.add(&look);
+            if n >= cut {
+                part.add(&look);
+            }
+        }
+        if cut < all.len() {
+            prop_assert_eq!(part.over(from, from + length), line.over(from, from + length));
+        }
+    }
+
     /// A recording may say anything.
     #[test]
     fn any_looks_are_taken(looks in prop::collection::vec(any::<(u64, u64, u64, u8, u64, u32)>(), 0..20), from: u64, to: u64) {

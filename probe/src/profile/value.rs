@@ -14,11 +14,14 @@ pub(super) fn read_level(metric: Metric, value: &DeValue<'_>) -> Result<f64, Str
         Unit::PerSecond => read_per_second(value)?,
         Unit::Bytes => read_bytes(value)?,
         Unit::Count => read_number(value).ok_or_else(|| wrong_type(value, "a number"))?,
+        Unit::Watts => read_scaled(value, &[("W", 1.0), ("kW", 1e3)], "a power, as in \"300W\"")?,
+        Unit::Joules => read_scaled(value, &[("J", 1.0), ("kJ", 1e3)], "an energy, as in \"50J\"")?,
+        Unit::Celsius => read_scaled(value, &[("C", 1.0), ("°C", 1.0)], "a temperature, as in \"85C\"")?,
     };
-    // A ratio may be 0 ("no errors at all"); a duration or rate of 0 is met by nothing or by anything.
+    // Shares and numbers of things may be 0 ("no errors at all"); any other level of 0 is met by nothing or by anything.
     if level < 0.0 {
         Err("is negative".to_owned())
-    } else if level == 0.0 && metric.unit() != Unit::Ratio {
+    } else if level == 0.0 && !matches!(metric.unit(), Unit::Ratio | Unit::Count) {
         Err("is zero".to_owned())
     } else {
         Ok(level)
@@ -92,6 +95,16 @@ fn read_bytes(value: &DeValue<'_>) -> Result<f64, String> {
         _ => return Err(format!("`{text}` lacks its unit (B, kB, MB, GB, KiB, MiB, GiB)")),
     };
     Ok(number * bytes_per_unit)
+}
+
+/// A number, alone or with one of the units behind it.
+fn read_scaled(value: &DeValue<'_>, units: &[(&str, f64)], form: &str) -> Result<f64, String> {
+    let Some(text) = value.as_str() else { return read_number(value).ok_or_else(|| wrong_type(value, form)) };
+    let scaled = split_number(text).and_then(|(number, unit)| {
+        let (_, scale) = units.iter().find(|(name, _)| *name == unit)?;
+        Some(number * scale)
+    });
+    scaled.ok_or_else(|| format!("`{text}` is not {form}"))
 }
 
 fn read_per_second(value: &DeValue<'_>) -> Result<f64, String> {

@@ -1,6 +1,6 @@
 //! The section on GPUs, from their numbers.
 
-use super::model::{Distribution, Gpu, GpuHistory, GpuInstance, GpuOverlap, GpuPoint, GpuProcess};
+use super::model::{Distribution, Gpu, GpuHistory, GpuInstance, GpuOverlap, GpuPoint, GpuProcess, GpuStage};
 use crate::aggregate::{Aggregate, GpuStats, OverlapStats, ProcessStats, Spread};
 use crate::event::Summary;
 use crate::profile::{Percentile, Stat};
@@ -74,6 +74,7 @@ fn gpu(aggregate: &Aggregate, index: u32, stats: &GpuStats, start_ns: u64, phase
             let from = if stats.is_energy_estimated() { "power" } else { "counter" };
             from.to_owned()
         }),
+        energy_per_document_j: stats.energy_per_document_j(),
         temperature_c: Distribution::from(&stats.temperature),
         slowdown_c: device.slowdown_c,
         sm_clock_mhz: Distribution::from(&stats.sm_clock),
@@ -111,7 +112,29 @@ fn gpu(aggregate: &Aggregate, index: u32, stats: &GpuStats, start_ns: u64, phase
             .into_iter()
             .map(|(endpoint, overlap)| of_overlap(endpoint, overlap))
             .collect(),
+        stages: stages(aggregate, index),
     }
+}
+
+/// In the order of the stages.
+fn stages(aggregate: &Aggregate, gpu: u32) -> Vec<GpuStage> {
+    let stages = aggregate.stages().stages().into_iter();
+    let joined = stages.filter_map(|(stage, _, stats)| Some((stage, stats.gpus.get(&gpu)?)));
+    joined
+        .map(|(stage, overlap)| GpuStage {
+            stage: stage.to_owned(),
+            documents: overlap.intervals,
+            covered_s: overlap.covered_ns as f64 / NS_PER_S,
+            util: overlap.util(),
+            energy_j: energy_each_j(overlap),
+            memory_bytes: overlap.memory_bytes,
+        })
+        .collect()
+}
+
+/// Joules, in the mean of the intervals.
+fn energy_each_j(overlap: &OverlapStats) -> Option<f64> {
+    overlap.energy_uj.map(|uj| uj as f64 / UJ_PER_J / overlap.intervals.max(1) as f64)
 }
 
 fn of_process(pid: Option<u32>, process: &ProcessStats, gpu: &GpuStats) -> GpuProcess {
@@ -130,7 +153,7 @@ fn of_overlap(endpoint: &str, overlap: &OverlapStats) -> GpuOverlap {
         requests: overlap.intervals,
         covered_s: overlap.covered_ns as f64 / NS_PER_S,
         util: overlap.util(),
-        energy_j: overlap.energy_uj.map(|uj| uj as f64 / UJ_PER_J / overlap.intervals.max(1) as f64),
+        energy_j: energy_each_j(overlap),
         memory_bytes: overlap.memory_bytes,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! For the forms that show all there is (HTML, Markdown): a section that the model gains appears in them by itself.
 //! Titles and units come from the fields' names, which follow one rule: `_s` seconds, `_bytes` bytes, `_ratio` a share,
-//! `_per_s` a rate.
+//! `_per_s` a rate, `_w` watts, `_j` joules, `_c` degrees, `_mhz` megahertz.
 
 use serde_json::{Map, Value};
 
@@ -45,6 +45,12 @@ const OWN: [&str; 13] = [
     "warnings",
     "verdict",
 ];
+/// Sections whose names are no words.
+const NAMES: [(&str, &str); 2] = [("gpu", "GPUs"), ("sqlite", "SQLite")];
+/// How the names of shares end.
+const SHARES: [&str; 3] = ["ratio", "util", "busiest_thread"];
+/// How the names of what has a unit end.
+const UNITS: [(&str, &str); 4] = [("_w", "W"), ("_j", "J"), ("_c", "C"), ("_mhz", "MHz")];
 /// Of a distribution, these.
 const STATS: [&str; 4] = ["p50", "p95", "p99", "max"];
 /// Deeper data is not a table any more.
@@ -110,11 +116,17 @@ fn grid(title: &str, objects: &[&Map<String, Value>]) -> Option<Grid> {
             columns.push(name);
         }
     }
-    let cell = |row: &[(String, Cell)], column: &str| {
-        let found = row.iter().find(|(name, _)| name == column).map(|(_, cell)| cell.clone());
-        found.unwrap_or_else(|| Cell { text: NONE.to_owned(), is_number: true })
+    // A place where nothing stands is aligned as the others of its column.
+    let is_text = |column: &str| rows.iter().flatten().any(|(name, cell)| name == column && !cell.is_number);
+    let texts: Vec<bool> = columns.iter().map(|column| is_text(column)).collect();
+    let cell = |row: &[(String, Cell)], column: &str, is_text: bool| {
+        let found = row.iter().find(|(name, _)| name == column).map(|(_, cell)| cell.text.clone());
+        Cell { text: found.unwrap_or_else(|| NONE.to_owned()), is_number: !is_text }
     };
-    let table = rows.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect()).collect();
+    let cells = |row: &Vec<(String, Cell)>| {
+        columns.iter().zip(&texts).map(|(column, is_text)| cell(row, column, *is_text)).collect()
+    };
+    let table = rows.iter().map(cells).collect();
     (!columns.is_empty()).then(|| Grid {
         title: title.to_owned(),
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
@@ -160,7 +172,12 @@ fn scalar(key: &str, value: &Value) -> Cell {
         Value::Number(n) => number(match (n.as_u64(), n.as_f64()) {
             (_, Some(value)) if key.ends_with("_per_s") => format!("{}/s", three_digits(value)),
             (_, Some(value)) if key.ends_with("_s") => seconds(value),
-            (_, Some(value)) if key.ends_with("ratio") || key.ends_with("util") => percent(value),
+            (_, Some(value)) if SHARES.iter().any(|share| key.ends_with(share)) => percent(value),
+            (_, Some(value)) if unit(key).is_some() => {
+                format!("{} {}", three_digits(value), unit(key).unwrap_or_default())
+            }
+            // No quantity, and of use only as a whole.
+            _ if key == "seed" => n.to_string(),
             (Some(value), _) if is_size => bytes(value),
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
             (None, Some(value)) if is_size => bytes(value as u64),
@@ -172,9 +189,18 @@ fn scalar(key: &str, value: &Value) -> Cell {
     }
 }
 
+/// Unit of a field whose name ends in it.
+fn unit(key: &str) -> Option<&'static str> {
+    UNITS.iter().find(|(ending, _)| key.ends_with(ending)).map(|(_, unit)| *unit)
+}
+
 /// A field's name for people.
 fn words(key: &str) -> String {
-    let bare = ["_per_s", "_s", "_bytes", "_ratio"].into_iter().find_map(|unit| key.strip_suffix(unit));
+    if let Some((_, name)) = NAMES.iter().find(|(own, _)| *own == key) {
+        return (*name).to_owned();
+    }
+    let endings = ["_per_s", "_s", "_bytes", "_ratio"].into_iter().chain(UNITS.map(|(ending, _)| ending));
+    let bare = endings.into_iter().find_map(|ending| key.strip_suffix(ending));
     let suffix = if key.ends_with("_per_s") { " per s" } else { "" };
     format!("{}{suffix}", bare.filter(|bare| !bare.is_empty()).unwrap_or(key).replace('_', " "))
 }

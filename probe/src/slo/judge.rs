@@ -252,6 +252,7 @@ fn find(objective: &Objective, subject: &dyn Subject, run: &Confidence) -> Findi
             }
         }
         (Some(Evidence::Value { value: Some(value), samples }), _) => Finding::fact(value, samples),
+        (Some(Evidence::Doubtful(why)), _) => Finding::doubt(None, 0, why),
         _ => no_data(),
     }
 }

@@ -101,7 +101,7 @@ fn busy_while_one_stage_runs() -> Result<()> {
 }
 
 /// Waits until the driver has told several samples from now on, and these are so many percent.
-fn settled(fake: &FakeGpu, percent: u64) -> Result<()> {
+pub(super) fn settled(fake: &FakeGpu, percent: u64) -> Result<()> {
     const SAMPLES: usize = 12;
     let before = fake.samples(0)?.len();
     wait::until("samples of the driver", wait::SOON, || {

@@ -3,6 +3,7 @@
 mod faults;
 mod join;
 mod real;
+mod stages;
 mod values;
 
 use std::process::{Child, Command};
@@ -17,6 +18,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     values::add_to(suite);
     faults::add_to(suite);
     join::add_to(suite);
+    stages::add_to(suite);
     real::add_to(suite);
 }
 

@@ -1,13 +1,21 @@
 //! Numbers per GPU, and what GPUs did while requests were in the application and while stages ran.
+//!
+//! A look tells of the time behind it, which can be that of the phase before: each part of a run takes of it what lies
+//! within its own time, so that nothing is counted twice and nothing is missing.
 
+mod overlap;
 mod spread;
 mod stats;
+mod subject;
+mod within;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+pub use overlap::OverlapStats;
 pub use spread::Spread;
-pub use stats::{GpuStats, InstanceStats, OverlapStats, ProcessStats};
+pub use stats::{GpuStats, InstanceStats, ProcessStats};
+use within::Within;
 
 use super::durations::{Durations, Resolution};
 use super::endpoint::EndpointIndex;
@@ -21,10 +29,12 @@ const SETTLED_NS: u64 = 2_000_000_000;
 /// Intervals that wait for that: a few seconds of the busiest server. Past it the oldest is joined as it stands.
 const MAX_WAITING: usize = 1 << 16;
 
-/// All GPUs of a run.
+/// All GPUs of a run, or of a part of one.
 #[derive(Clone, Debug)]
 pub struct Gpus {
     by_index: BTreeMap<u32, (String, GpuStats)>,
+    /// The time that is counted.
+    within: Within,
     /// Times that are to be joined: whose, from, to; in the order of their ends, nearly.
     waiting: VecDeque<(Whose, u64, u64)>,
     /// What was joined of stages, to be fetched.
@@ -55,16 +65,25 @@ impl Gpus {
     pub(super) const fn new() -> Self {
         Self {
             by_index: BTreeMap::new(),
+            within: Within::ALL,
             waiting: VecDeque::new(),
             stages: Vec::new(),
             look: Durations::new(Resolution::Coarse),
         }
     }
 
-    /// The same GPUs with nothing counted yet.
-    pub(super) fn after(&self) -> Self {
-        let gpus = self.by_index.iter().map(|(index, (name, stats))| (*index, (name.clone(), stats.after())));
-        Self { by_index: gpus.collect(), ..Self::new() }
+    /// The same GPUs with nothing counted yet, from this moment on.
+    pub(super) fn after(&self, from_ns: u64) -> Self {
+        let within = Within::from(from_ns);
+        let gpus = self.by_index.iter();
+        let gpus = gpus.map(|(index, (name, stats))| (*index, (name.clone(), stats.after(within))));
+        Self { by_index: gpus.collect(), within, ..Self::new() }
+    }
+
+    /// What lies behind this moment is of the next part of the run.
+    pub(super) fn close(&mut self, until_ns: u64) {
+        self.within = self.within.until(until_ns);
+        self.by_index.values_mut().for_each(|(_, stats)| stats.within = self.within);
     }
 
     pub(super) fn add(&mut self, gpu: &Gpu) {
@@ -75,16 +94,27 @@ impl Gpus {
             Gpu::Counters(counters) => counters.gpu,
             Gpu::Lost(lost) => lost.gpu,
         };
-        if self.by_index.len() >= MAX_GPUS && !self.by_index.contains_key(&index) {
+        // What a GPU is holds for the parts that follow, too.
+        let is_device = matches!(gpu, Gpu::Device(_)) && gpu.ts_ns() < self.within.until_ns;
+        let is_within = is_device || self.within.holds(gpu.ts_ns());
+        let is_known = self.by_index.contains_key(&index);
+        let is_room = is_within && self.by_index.len() < MAX_GPUS;
+        // Of a part that is over only looks are of use, as long as they can tell of its time.
+        let is_late = matches!(gpu, Gpu::Look(_) | Gpu::Slow(_))
+            && self.within.holds(gpu.ts_ns().saturating_sub(SETTLED_NS));
+        if !(is_known || is_room) || !(is_within || is_late) {
             return;
         }
+        let within = self.within;
         let (_, stats) =
-            self.by_index.entry(index).or_insert_with(|| (index.to_string(), GpuStats::default()));
+            self.by_index.entry(index).or_insert_with(|| (index.to_string(), GpuStats::new(within)));
         match gpu {
             Gpu::Device(device) => stats.device = Some(device.clone()),
             Gpu::Look(look) => {
                 stats.look(look);
-                self.look.record(look.took_ns);
+                if is_within {
+                    self.look.record(look.took_ns);
+                }
                 self.join_before(look.ts_ns.saturating_sub(SETTLED_NS));
             }
             Gpu::Slow(slow) => stats.slow(slow),
@@ -101,6 +131,11 @@ impl Gpus {
     /// This stage of a document ran for this time.
     pub(super) fn in_stage(&mut self, stage: &str, span: (u64, u64)) {
         self.wait(Whose::Stage(Arc::from(stage)), span);
+    }
+
+    /// A document was finished.
+    pub(super) fn document(&mut self) {
+        self.by_index.values_mut().for_each(|(_, stats)| stats.documents += 1);
     }
 
     /// What was joined of stages since the last call.
@@ -132,13 +167,12 @@ impl Gpus {
     fn join_first(&mut self) -> bool {
         let Some((whose, from_ns, to_ns)) = self.waiting.pop_front() else { return false };
         for (gpu, (_, stats)) in &mut self.by_index {
+            let overlap = stats.over(from_ns, to_ns);
             match &whose {
-                Whose::Endpoint(endpoint) => stats.join(*endpoint, from_ns, to_ns),
-                Whose::Stage(stage) => self.stages.push(StageOnGpu {
-                    stage: Arc::clone(stage),
-                    gpu: *gpu,
-                    overlap: stats.over(from_ns, to_ns),
-                }),
+                Whose::Endpoint(endpoint) => stats.endpoints.add(*endpoint, overlap),
+                Whose::Stage(stage) => {
+                    self.stages.push(StageOnGpu { stage: Arc::clone(stage), gpu: *gpu, overlap });
+                }
             }
         }
         true
@@ -156,3 +190,6 @@ impl Gpus {
         &self.look
     }
 }
+
+#[cfg(test)]
+mod tests;

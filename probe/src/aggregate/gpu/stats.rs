@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
+use super::overlap::{OverlapStats, Overlaps};
 use super::spread::Spread;
+use super::within::Within;
 use crate::aggregate::endpoint::EndpointIndex;
 use crate::correlate::{GpuTimeline, Overlap};
 use crate::event::{Busy, GpuCounters, GpuDevice, GpuLook, GpuProcess, GpuSlow, Throttle};
@@ -18,6 +18,7 @@ const MAX_INSTANCES: usize = 16;
 
 const MIB: u64 = 1 << 20;
 const PERCENT: f64 = 0.01;
+const UJ_PER_J: f64 = 1e6;
 
 /// What was read of one GPU over a run.
 #[derive(Clone, Debug)]
@@ -62,11 +63,14 @@ pub struct GpuStats {
     pub instances: BTreeMap<u32, InstanceStats>,
     /// When it was lost.
     pub lost_ns: Option<u64>,
+    /// Documents that were finished meanwhile.
+    pub documents: u64,
+    pub(super) within: Within,
+    pub(super) endpoints: Overlaps,
     timeline: GpuTimeline,
     throttled: Option<(u64, Vec<Throttle>)>,
     slow_ns: Option<u64>,
     counters: Option<(GpuCounters, GpuCounters)>,
-    endpoints: Vec<OverlapStats>,
 }
 
 /// A process, or several, on a GPU.
@@ -91,48 +95,9 @@ pub struct InstanceStats {
     pub memory: Spread,
 }
 
-/// What a GPU did while requests of one endpoint were in the application, or while a stage ran: the sum over them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct OverlapStats {
-    /// Requests, or ends of the stage.
-    pub intervals: u64,
-    /// Their time for which the GPU is known.
-    pub covered_ns: u128,
-    /// Percent times nanoseconds.
-    pub busy: u128,
-    /// Microjoules; a moment that several requests share counts for each of them.
-    pub energy_uj: Option<u128>,
-    /// Most memory at a time.
-    pub memory_bytes: Option<u64>,
-}
-
-impl OverlapStats {
-    pub(in crate::aggregate) fn add(&mut self, overlap: Overlap) {
-        self.intervals += 1;
-        self.covered_ns += u128::from(overlap.covered_ns);
-        self.busy += u128::from(overlap.busy);
-        let energy_uj = overlap.energy_uj.map(u128::from);
-        self.energy_uj = energy_uj.map(|energy| energy + self.energy_uj.unwrap_or(0)).or(self.energy_uj);
-        self.memory_bytes = self.memory_bytes.max(overlap.memory_bytes);
-    }
-
-    pub(in crate::aggregate) fn merge(&mut self, other: &Self) {
-        self.intervals = self.intervals.saturating_add(other.intervals);
-        self.covered_ns = self.covered_ns.saturating_add(other.covered_ns);
-        self.busy = self.busy.saturating_add(other.busy);
-        let energy_uj = other.energy_uj.map(|energy| energy.saturating_add(self.energy_uj.unwrap_or(0)));
-        self.energy_uj = energy_uj.or(self.energy_uj);
-        self.memory_bytes = self.memory_bytes.max(other.memory_bytes);
-    }
-
-    /// Share of the time in which a kernel ran; none where nothing is known.
-    pub fn util(&self) -> Option<f64> {
-        (self.covered_ns > 0).then(|| self.busy as f64 / self.covered_ns as f64 * PERCENT)
-    }
-}
-
-impl Default for GpuStats {
-    fn default() -> Self {
+impl GpuStats {
+    /// Nothing counted yet; only what lies in this time will be.
+    pub(super) fn new(within: Within) -> Self {
         Self {
             device: None,
             util: Spread::new(1, PERCENT),
@@ -154,11 +119,13 @@ impl Default for GpuStats {
             processes_known_ns: 0,
             instances: BTreeMap::new(),
             lost_ns: None,
+            documents: 0,
+            within,
+            endpoints: Overlaps::NONE,
             timeline: GpuTimeline::default(),
             throttled: None,
             slow_ns: None,
             counters: None,
-            endpoints: Vec::new(),
         }
     }
 }
@@ -171,7 +138,7 @@ fn add(spread: &mut Spread, value: Option<impl Into<u64>>) {
 
 impl GpuStats {
     /// The same GPU with nothing counted yet, where it stands.
-    pub(super) fn after(&self) -> Self {
+    pub(super) fn after(&self, within: Within) -> Self {
         Self {
             device: self.device.clone(),
             timeline: self.timeline.after(),
@@ -179,22 +146,25 @@ impl GpuStats {
             slow_ns: self.slow_ns,
             counters: self.counters.map(|(_, last)| (last, last)),
             lost_ns: self.lost_ns,
-            ..Self::default()
+            ..Self::new(within)
         }
     }
 
     pub(super) fn look(&mut self, look: &GpuLook) {
         self.timeline.add(look);
         for Busy(from_ns, to_ns, percent) in &look.busy {
-            if to_ns > from_ns {
-                self.util.add(u64::from(*percent).min(100), to_ns - from_ns);
+            let held_ns = self.within.part_ns(*from_ns, *to_ns);
+            if held_ns > 0 {
+                self.util.add(u64::from(*percent).min(100), held_ns);
             }
         }
-        add(&mut self.memory_util, look.memory_busy);
-        add(&mut self.memory, look.memory_bytes);
-        add(&mut self.power, look.power_mw);
+        if self.within.holds(look.ts_ns) {
+            add(&mut self.memory_util, look.memory_busy);
+            add(&mut self.memory, look.memory_bytes);
+            add(&mut self.power, look.power_mw);
+        }
         if let Some((since_ns, reasons)) = self.throttled.take() {
-            let held_ns = look.ts_ns.saturating_sub(since_ns);
+            let held_ns = self.within.part_ns(since_ns, look.ts_ns);
             self.throttle_known_ns = self.throttle_known_ns.saturating_add(held_ns);
             if reasons.iter().any(|reason| reason.is_slowdown()) {
                 self.slowdown_ns = self.slowdown_ns.saturating_add(held_ns);
@@ -212,6 +182,15 @@ impl GpuStats {
     }
 
     pub(super) fn slow(&mut self, slow: &GpuSlow) {
+        let since_ns = self.slow_ns.replace(slow.ts_ns).unwrap_or(slow.ts_ns);
+        let held_ns = self.within.part_ns(since_ns, slow.ts_ns);
+        let is_within = self.within.holds(slow.ts_ns);
+        if is_within || held_ns > 0 {
+            self.processes(&slow.processes, held_ns);
+        }
+        if !is_within {
+            return;
+        }
         add(&mut self.temperature, slow.temperature_c);
         add(&mut self.sm_clock, slow.sm_mhz);
         add(&mut self.memory_clock, slow.memory_mhz);
@@ -219,8 +198,6 @@ impl GpuStats {
         add(&mut self.pcie_rx, slow.pcie_rx_kib_s);
         add(&mut self.encoder, slow.encoder);
         add(&mut self.decoder, slow.decoder);
-        let since_ns = self.slow_ns.replace(slow.ts_ns).unwrap_or(slow.ts_ns);
-        self.processes(&slow.processes, slow.ts_ns.saturating_sub(since_ns));
         for instance in &slow.instances {
             if self.instances.len() >= MAX_INSTANCES && !self.instances.contains_key(&instance.index) {
                 continue;
@@ -269,16 +246,9 @@ impl GpuStats {
         self.counters = Some((first, *counters));
     }
 
-    pub(super) fn join(&mut self, endpoint: EndpointIndex, from_ns: u64, to_ns: u64) {
-        if endpoint >= self.endpoints.len() {
-            self.endpoints.resize(endpoint + 1, OverlapStats::default());
-        }
-        self.endpoints[endpoint].add(self.timeline.over(from_ns, to_ns));
-    }
-
     /// What it did in all the time that is known.
     pub fn whole(&self) -> Overlap {
-        self.timeline.whole()
+        self.timeline.over(self.within.from_ns, self.within.until_ns)
     }
 
     /// What it did from one moment to another.
@@ -289,6 +259,12 @@ impl GpuStats {
     /// Energy was made of power readings.
     pub const fn is_energy_estimated(&self) -> bool {
         self.timeline.is_energy_estimated()
+    }
+
+    /// Joules for each document that was finished meanwhile; none where there was none, or where it does not tell.
+    pub fn energy_per_document_j(&self) -> Option<f64> {
+        let energy_uj = self.whole().energy_uj.filter(|_| self.documents > 0)?;
+        Some(energy_uj as f64 / UJ_PER_J / self.documents as f64)
     }
 
     /// Share of the time with a reason that slows work down; none where it does not tell.
@@ -304,6 +280,6 @@ impl GpuStats {
 
     /// What it did while requests were in the application, by the endpoint's index; only those with requests.
     pub(in crate::aggregate) fn endpoints(&self) -> impl Iterator<Item = (EndpointIndex, &OverlapStats)> {
-        self.endpoints.iter().enumerate().filter(|(_, stats)| stats.intervals > 0)
+        self.endpoints.each()
     }
 }

@@ -4,6 +4,8 @@
 
 mod database;
 mod endpoint;
+mod gpu;
+mod load;
 mod outgoing;
 mod resource;
 mod stage;
@@ -36,11 +38,15 @@ pub enum Kind {
     Database,
     /// `target`, `machine`, `process NAME PID` or `disk NAME`.
     Resource,
+    /// A GPU, by the driver's index.
+    Gpu,
+    /// The load generator that the run starts: `command`.
+    Load,
 }
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Endpoint,
         Self::Outgoing,
         Self::Stage,
@@ -49,6 +55,8 @@ impl Kind {
         Self::WebSocket,
         Self::Database,
         Self::Resource,
+        Self::Gpu,
+        Self::Load,
     ];
 
     /// The key that names the subject in a profile: `endpoint = "GET /items"`.
@@ -62,6 +70,8 @@ impl Kind {
             Self::WebSocket => "websocket",
             Self::Database => "database",
             Self::Resource => "resource",
+            Self::Gpu => "gpu",
+            Self::Load => "load",
         }
     }
 
@@ -76,6 +86,8 @@ impl Kind {
             Self::WebSocket => websocket::QUANTITIES,
             Self::Database => database::QUANTITIES,
             Self::Resource => resource::QUANTITIES,
+            Self::Gpu => gpu::QUANTITIES,
+            Self::Load => load::QUANTITIES,
         }
     }
 
@@ -90,6 +102,8 @@ impl Kind {
             Self::WebSocket => "no WebSocket was opened on this route",
             Self::Database => "no lock of this SQLite database was seen",
             Self::Resource => "nothing of this name was looked at, or not for long enough",
+            Self::Gpu => "no such GPU was read",
+            Self::Load => "the run started no load command",
         }
     }
 
@@ -103,7 +117,9 @@ impl Kind {
             | Self::Pipeline
             | Self::Checkpoint
             | Self::Database
-            | Self::Resource => false,
+            | Self::Resource
+            | Self::Gpu
+            | Self::Load => false,
         }
     }
 
@@ -117,6 +133,8 @@ impl Kind {
             Self::Checkpoint => format!("checkpoint {name}"),
             Self::WebSocket => format!("WebSockets of {name}"),
             Self::Database => format!("database {name}"),
+            Self::Gpu => format!("GPU {name}"),
+            Self::Load => format!("load {name}"),
         }
     }
 }
@@ -167,6 +185,15 @@ pub enum Unit {
     /// Bytes.
     #[serde(rename = "B")]
     Bytes,
+    /// Watts.
+    #[serde(rename = "W")]
+    Watts,
+    /// Joules.
+    #[serde(rename = "J")]
+    Joules,
+    /// Degrees Celsius.
+    #[serde(rename = "C")]
+    Celsius,
 }
 
 /// What an objective is about: `latency.p95`, `error_rate`.

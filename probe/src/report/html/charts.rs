@@ -128,7 +128,8 @@ pub(super) fn shade(canvas: &mut Canvas<'_, '_>, report: &Report, top: f64) -> D
         let room = ((phase.end_s - phase.start_s) * per_s / LETTER) as usize;
         let net = phase.net.as_deref().map(|net| format!(": {}", condition(net))).unwrap_or_default();
         let name = visible(&format!("{}{net}", phase.name));
-        (room > 3).then(|| Text::new(shorten(&name, room), (phase.start_s, top), letters.clone()))
+        // One letter's room stays free before the next name.
+        (room > 4).then(|| Text::new(shorten(&name, room - 1), (phase.start_s, top), letters.clone()))
     }))?;
     Ok(())
 }

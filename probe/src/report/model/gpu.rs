@@ -39,6 +39,9 @@ pub struct Gpu {
     pub power_limit_w: Option<f64>,
     /// Energy, joules.
     pub energy_j: Option<f64>,
+    /// Energy for each document that was finished in this phase, joules; left out where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_per_document_j: Option<f64>,
     /// `counter` (the GPU's own) or `power` (made of power readings).
     pub energy_from: Option<String>,
     /// Temperature, °C.
@@ -79,6 +82,9 @@ pub struct Gpu {
     pub instances: Vec<GpuInstance>,
     /// What it did while requests were in the application.
     pub endpoints: Vec<GpuOverlap>,
+    /// What it did while stages of documents ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<GpuStage>,
 }
 
 /// See [`super::Report::gpu_history`].
@@ -145,6 +151,23 @@ pub struct GpuOverlap {
     /// Share of that time in which a kernel ran.
     pub util: Option<f64>,
     /// Mean energy of the GPU during one request, joules; requests at the same time have the same energy.
+    pub energy_j: Option<f64>,
+    /// Most memory in use at a time.
+    pub memory_bytes: Option<u64>,
+}
+
+/// What a GPU did while a stage ran, whoever it did it for.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct GpuStage {
+    /// The stage.
+    pub stage: String,
+    /// Documents of which its beginning and its end were seen.
+    pub documents: u64,
+    /// Seconds of it for which the GPU is known, all documents together.
+    pub covered_s: f64,
+    /// Share of that time in which a kernel ran.
+    pub util: Option<f64>,
+    /// Mean energy of the GPU during it for one document, joules; documents at the same time have the same energy.
     pub energy_j: Option<f64>,
     /// Most memory in use at a time.
     pub memory_bytes: Option<u64>,

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use comparison::{Comparison, LeftOut};
 pub use condition::{Condition, ConditionRate};
-pub use gpu::{Gpu, GpuHistory, GpuInstance, GpuOverlap, GpuPoint, GpuProcess};
+pub use gpu::{Gpu, GpuHistory, GpuInstance, GpuOverlap, GpuPoint, GpuProcess, GpuStage};
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use outgoing::Outgoing;
 pub use resources::{DiskResources, ProcessResources, ResourceMoment, Resources};

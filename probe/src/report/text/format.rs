@@ -75,6 +75,9 @@ pub(in crate::report) fn quantity(value: f64, unit: Unit) -> String {
         Unit::PerSecond => format!("{}/s", three_digits(value)),
         Unit::Count => format!("{value:.0}"),
         Unit::Bytes => size(value),
+        Unit::Watts => format!("{} W", three_digits(value)),
+        Unit::Joules => format!("{} J", three_digits(value)),
+        Unit::Celsius => format!("{value:.0} C"),
     }
 }
 
