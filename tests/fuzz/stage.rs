@@ -20,6 +20,7 @@ pub fn bytes(conn: ConnId, role: Role, direction: Direction, now: u64, head: &[u
         role,
         conn,
         pid: 1,
+        tid: 1,
         port: 80,
         enter_ns: Some(now - 1),
         exit_ns: now,

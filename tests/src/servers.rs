@@ -5,10 +5,10 @@ use std::{
     net::{SocketAddr, TcpStream, UdpSocket},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::server::{Server, V4, free_addr, python, targets};
 
@@ -201,10 +201,28 @@ pub fn docpipeline(folder: &Path) -> Result<Server> {
         .current_dir(targets())
         .env("DOCPIPELINE_DB", folder.join("documents.db"))
         .env("DOCPIPELINE_UPLOADS", folder.join("uploads"))
-        .env("DOCPIPELINE_CHECKPOINTS", folder.join("checkpoints"));
+        .env("DOCPIPELINE_CHECKPOINTS", folder.join("checkpoints"))
+        .env("DOCPIPELINE_STAGE_LOG", folder.join("stages.jsonl"));
     let mut server = Server::spawn(command, addr)?;
     server.wait_for_workers(1)?;
     Ok(server)
+}
+
+/// Uploads documents to it, one after the other and the same ones each time, with some lists between: seconds of the
+/// middle upload by the client's clock.
+pub fn upload(pipeline: &Server, documents: u32) -> Result<f64> {
+    let output = Command::new(python()?)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("net/pipeline_load.py"))
+        .arg(targets())
+        .arg(format!("http://{}", pipeline.addr()))
+        .arg(documents.to_string())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("failed to start the pipeline's load")?;
+    ensure!(output.status.success(), "the pipeline's load ended with {}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let took = text.lines().find_map(|line| line.strip_prefix("upload "));
+    took.with_context(|| format!("the load said {text}"))?.parse().context("no number")
 }
 
 /// A server whose requests wait for the locks of a database.

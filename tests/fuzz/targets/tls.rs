@@ -22,6 +22,7 @@ fuzz_target!(|input: &[u8]| {
             let plain = Plain {
                 call,
                 pid: 1,
+                tid: 1,
                 ssl: conn,
                 read_conn: (*what & 0x80 == 0).then_some(conn),
                 enter_ns: now - 1,

@@ -1,6 +1,7 @@
 //! Files and stages: what the application itself, the directory and strace say of them.
 
 mod hostile;
+mod pipeline;
 mod slow;
 mod stages;
 mod writer;
@@ -11,4 +12,5 @@ pub(crate) fn add_to(suite: &mut Suite) {
     stages::add_to(suite);
     hostile::add_to(suite);
     slow::add_to(suite);
+    pipeline::add_to(suite);
 }

@@ -168,14 +168,14 @@ pub(super) struct Own {
 
 impl Own {
     /// What began and ended between two moments each, nanoseconds.
-    fn add(&mut self, began: (u64, u64), ended: (u64, u64)) {
+    pub(super) fn add(&mut self, began: (u64, u64), ended: (u64, u64)) {
         let seconds = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e9;
         self.logged.push(seconds(began.1, ended.1));
         self.least.push(seconds(began.1, ended.0));
         self.most.push(seconds(began.0, ended.1));
     }
 
-    fn sorted(mut self) -> Self {
+    pub(super) fn sorted(mut self) -> Self {
         for times in [&mut self.logged, &mut self.least, &mut self.most] {
             times.sort_by(f64::total_cmp);
         }
