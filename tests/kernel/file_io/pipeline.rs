@@ -8,10 +8,10 @@ use probe_tests::{probe::Probe, servers, wait};
 use serde::Deserialize;
 
 use super::stages::{BY_DOCUMENT, Checkpoint, Own, Pipeline, Stage, agrees};
-use crate::{Suite, add};
+use crate::{Suite, add_timed};
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, stages_by_its_own_log);
+    add_timed!(suite, stages_by_its_own_log);
 }
 
 const DOCUMENTS: u32 = 40;
