@@ -18,7 +18,7 @@ mod summary;
 mod tree;
 mod uprobes;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 pub use load::{HookResult, Kernel, LoadConfig, Verified};
@@ -158,17 +158,19 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     pump.tell(|events| director.begin(events));
     let end_at = Instant::now() + config.duration.unwrap_or(FOREVER);
     let (mut drain, mut second) = intervals();
+    // Once each: adding their descriptors to the runtime costs more than a look at the ring.
+    let (mut asked, mut over) = (pin!(config.stop.asked()), pin!(alive.over()));
     let mut roots_gone = false;
     let ended_by = loop {
         let tick = tokio::select! {
             _ = drain.tick() => Tick::Drain,
             _ = second.tick() => Tick::Second,
             () = sleep_until(end_at) => Tick::End(EndedBy::Duration),
-            asked = config.stop.asked() => {
+            asked = &mut asked => {
                 asked.context("failed to wait for `SIGINT`")?;
                 Tick::End(EndedBy::Signal)
             }
-            over = alive.over(), if !roots_gone => {
+            over = &mut over, if !roots_gone => {
                 over.context("failed to watch the target")?;
                 Tick::RootsGone
             }
@@ -264,7 +266,7 @@ fn look(usage: &mut Option<resources::Sampler>, pump: &mut pump::Pump, tree: &tr
 
 /// Waits for something without leaving the ring to itself.
 async fn draining(what: impl Future<Output = ()>, drain: &mut tokio::time::Interval, mut each: impl FnMut()) {
-    let mut what = std::pin::pin!(what);
+    let mut what = pin!(what);
     loop {
         tokio::select! {
             () = &mut what => return,
