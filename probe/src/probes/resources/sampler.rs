@@ -19,8 +19,9 @@ const MIN_APART: Duration = Duration::from_millis(250);
 const MAX_PROCESSES: usize = 256;
 /// Threads of a process that are looked at one by one.
 const MAX_THREADS: usize = 256;
-/// Counting connections may take this part of the time, so that ten thousand of them cost as little as ten.
-const CONNECTIONS_SHARE: u32 = 200;
+/// Counting connections may take this part of the time: the kernel walks its whole table for it, 7 ms where that has the
+/// 262 144 places of a machine with some memory.
+const CONNECTIONS_SHARE: u32 = 1000;
 
 /// What others know already.
 #[derive(Clone, Debug, Default)]
