@@ -23,7 +23,7 @@ pub(super) struct Options {
     pub(super) filter: Option<String>,
     /// Kernel lines, or `host`; all of them where none is named.
     pub(super) on: Vec<String>,
-    /// Of each file of tests only the first trial.
+    /// Only the trials that tell one kernel from another.
     pub(super) is_brief: bool,
     /// Keep the results in the README and beside the bounds; a run of everything always does.
     pub(super) writes: bool,

@@ -20,7 +20,7 @@ pub(crate) const OPTIONS: &str = "      --filter TEXT    only tests whose name c
      --kernels        the kernel tests on each kernel of the ladder (see vm), and on the host\n      \
      --on NAMES       only on these: 5.10, 6.1, 6.12, 7, host\n      \
      --net            with --kernels: the tests of network conditions instead\n      \
-     --brief          of each file of tests only the first\n      \
+     --brief          only the trials that tell one kernel from another\n      \
      --write          write the table of the README, also after a part\n";
 
 /// The kernel tests run the program itself, which must be up to date.
