@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 
-use crate::{host, report::Report, server::pid_of, wait};
+use crate::{counts, host, report::Report, server::pid_of, wait};
 
 /// Where the program is: beside the tests (one folder up) or the bench that cargo built, in the same profile.
 pub fn binary() -> Result<PathBuf> {
@@ -193,10 +193,11 @@ impl Probe {
         let path = self.folder.path().join("run/report.json");
         let text = fs::read_to_string(&path)
             .with_context(|| format!("probe ended ({status}) without `report.json`; it said:\n{stderr}"))?;
-        let report = serde_json::from_str(&text).context("failed to parse `report.json`")?;
+        let report = Report(serde_json::from_str(&text).context("failed to parse `report.json`")?);
+        counts::missed(report.n_recursions()?);
         let folder = tempfile::tempdir().context("failed to make a folder")?;
         let folder = std::mem::replace(&mut self.folder, folder);
-        Ok(Outcome { status, report: Report(report), stdout, stderr, folder })
+        Ok(Outcome { status, report, stdout, stderr, folder })
     }
 }
 

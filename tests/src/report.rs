@@ -271,6 +271,14 @@ impl Report {
         Ok(sum)
     }
 
+    /// Runs of programs that the kernel left out because the same one was under way on that processor.
+    pub fn n_recursions(&self) -> Result<u64> {
+        let causes: Value = self.at("/health/lost_by_cause")?;
+        let recursions = causes.as_object().into_iter().flatten();
+        let recursions = recursions.filter(|(cause, _)| cause.starts_with("recursion of "));
+        Ok(recursions.filter_map(|(_, count)| count.as_u64()).sum())
+    }
+
     /// Fails when anything was lost. On the ladder a program that was interrupted by itself is no failure as such: from
     /// Linux 7 on it can be preempted, which an emulated machine does a thousand times as often as a real one, and a
     /// call of a thread that is not traced counts as well. If it was one of the target's, the counts are wrong.
@@ -278,9 +286,7 @@ impl Report {
         let mut lost: u64 = self.at("/health/lost")?;
         let causes: Value = self.at("/health/lost_by_cause")?;
         if std::env::var_os("PROBE_TEST_LADDER").is_some() {
-            let recursions = causes.as_object().into_iter().flatten();
-            let recursions = recursions.filter(|(cause, _)| cause.starts_with("recursion of "));
-            lost -= recursions.filter_map(|(_, count)| count.as_u64()).sum::<u64>();
+            lost -= self.n_recursions()?;
         }
         ensure!(lost == 0, "{lost} events were lost: {causes}");
         Ok(())

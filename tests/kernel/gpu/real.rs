@@ -31,6 +31,10 @@ while True:
 ";
 
 pub(crate) fn add_to(suite: &mut Suite) {
+    if suite.ladder {
+        // A kernel of its own has no GPU.
+        return;
+    }
     let obstacle = suite.obstacle.clone().or_else(no_gpu);
     let trials = [
         ("gpu::real::agrees_with_nvidia_smi_as_it_is", obstacle.clone(), as_it_is as fn() -> Result<()>),

@@ -9,6 +9,7 @@ use std::{
     cell::Cell,
     env,
     ffi::c_int,
+    fs::File,
     io::{self, Read as _, Write as _},
     process::{Command, Stdio},
     ptr,
@@ -94,10 +95,15 @@ fn timed(connection: &Connection, sql: &str, log: &mut Log) -> Result<()> {
 /// One thread's work; `seed` spreads the lengths of its pauses.
 fn work(database: &str, until: Instant, seed: u64) -> Result<Log> {
     let mut log = Log::default();
+    // One after the other: of those that find a WAL without an index at the same moment, one rebuilds it, and another may
+    // take the writer's lock for nothing, which from outside looks like a transaction. (`flock` is no lock of SQLite's.)
+    let turn = File::create(format!("{database}.turn"))?;
+    turn.lock()?;
     let connection = Connection::open(database)?;
     connection.busy_timeout(Duration::from_secs(30))?;
     timed(&connection, "PRAGMA synchronous=OFF", &mut log)?;
     timed(&connection, "SELECT count(*) FROM t", &mut log)?;
+    drop(turn);
     let mut chance = seed * 7 + 1;
     while Instant::now() < until {
         timed(&connection, "BEGIN IMMEDIATE", &mut log)?;

@@ -83,7 +83,9 @@ fn cell(column: &Column, wanted: &str) -> String {
         return "–".to_owned();
     }
     let mut cell = passed.to_string();
-    for (word, kind) in [("failed", Ending::Failed), ("missing", Ending::Skipped)] {
+    for (word, kind) in
+        [("failed", Ending::Failed), ("missing", Ending::Skipped), ("preempted", Ending::Incomplete)]
+    {
         let names: Vec<&str> = of_file()
             .filter(|(_, ending)| **ending == kind)
             .map(|(trial, _)| trial.rsplit("::").next().unwrap_or_default())

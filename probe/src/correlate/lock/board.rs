@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use super::blame::{InTheWay, Wait, account, awaited_in};
+use super::blame::{Wait, account, awaited_in};
+use super::ending::Granted;
 use super::hold::{Ended, Hold, Holds};
 use super::name::Slot;
 use super::statement::Statements;
 use super::thread::{Thread, Transaction};
 use super::wait::{Awaited, WaitEnd, Waiting};
-use super::{Blocker, DatabaseId, LockFinding, LockWait, Owner, Scope, Span};
+use super::{DatabaseId, LockFinding, Owner, Span};
 use crate::event::{
     Event, FileId, FileRole, LockChange, Sqlite, SqliteCheckpoint, SqliteFile, SqliteLock, SqliteSleep,
 };
@@ -43,7 +44,7 @@ pub struct LockBoard {
     pub(super) statements: Statements,
     files: FxHashMap<FileId, (DatabaseId, FileRole)>,
     pub(super) threads: FxHashMap<u32, Thread>,
-    transactions: FxHashMap<(DatabaseId, u32), Transaction>,
+    pub(super) transactions: FxHashMap<(DatabaseId, u32), Transaction>,
     sweep_at_ns: u64,
     /// Of the thread that is about to give its lock back.
     pub(super) checkpoint: Option<SqliteCheckpoint>,
@@ -68,6 +69,7 @@ impl LockBoard {
     /// Ends the run.
     pub fn finish(&mut self, end_ns: u64, out: &mut Vec<LockFinding>) {
         self.finish_statements(out);
+        self.settle_where(|_| true, out);
         let mut open: Vec<u32> = self.threads.keys().copied().collect();
         open.sort_unstable();
         for tid in open {
@@ -113,6 +115,9 @@ impl LockBoard {
         let owner = Owner { pid: lock.pid, tid: lock.tid };
         if lock.traced && !lock.older {
             self.thread(owner).used(database, lock.ts_ns);
+            if lock.change != LockChange::Release {
+                self.settle(owner, out);
+            }
         }
         let is_write = matches!(lock.change, LockChange::Write | LockChange::WriteRefused);
         for slot in Slot::in_range(role, lock.start, lock.end) {
@@ -181,7 +186,11 @@ impl LockBoard {
                 if end == WaitEnd::Got {
                     waited_ns = wait.waiting.span.ns();
                 }
-                self.close(owner, wait, end, out);
+                if end == WaitEnd::Got && slot == Slot::WAL_WRITE {
+                    thread.granted = Some(Granted::new(wait, hold.since_ns));
+                } else {
+                    self.close(owner, wait, end, out);
+                }
             }
         }
         let key = (database, owner.pid);
@@ -222,14 +231,18 @@ impl LockBoard {
         if slot == Slot::WAL_WRITE {
             self.thread(hold.owner).wrote_since_ns = hold.since_ns;
         }
-        if slot.name(true).is_for_writing()
-            && let Some(transaction) = self.transactions.remove(&(database, hold.owner.pid))
-            && !transaction.is_recovery
-            // Who looks whether the index of the WAL is whole does not read yet; builds with `SQLITE_ENABLE_SETLK_TIMEOUT`
-            // take the writer's lock first, and read then.
-            && (transaction.has_read || self.databases[database].holds.is_reading(hold.owner.pid))
-        {
-            out.push(LockFinding::Transaction { database, waited_ns: transaction.waited_ns });
+        if slot.name(true).is_for_writing() {
+            let is_transaction = |transaction: &Transaction| {
+                // Who looks whether the index of the WAL is whole does not read yet; builds with
+                // `SQLITE_ENABLE_SETLK_TIMEOUT` take the writer's lock first, and read then.
+                let has_read =
+                    transaction.has_read || self.databases[database].holds.is_reading(hold.owner.pid);
+                has_read && !transaction.is_recovery
+            };
+            let transaction = self.transactions.remove(&(database, hold.owner.pid)).filter(is_transaction);
+            let found = transaction
+                .map(|transaction| LockFinding::Transaction { database, waited_ns: transaction.waited_ns });
+            self.given_back(&ended, found, out);
         }
         if slot == Slot::WAL_CKPT
             && !hold.is_older
@@ -245,6 +258,7 @@ impl LockBoard {
     fn sleep(&mut self, sleep: &SqliteSleep, out: &mut Vec<LockFinding>) {
         self.sweep(sleep.end_ns, out);
         let owner = Owner { pid: sleep.pid, tid: sleep.tid };
+        self.resume(owner, sleep, out);
         let span = Span { start_ns: sleep.start_ns, end_ns: sleep.end_ns };
         let refused = self.thread(owner).refused.take();
         let is_recent = |(ts_ns, _): &(u64, Awaited)| span.start_ns.saturating_sub(*ts_ns) < REFUSAL_NS;
@@ -314,70 +328,24 @@ impl LockBoard {
         self.sweep_at_ns = now_ns.saturating_add(SWEEP_NS);
         let is_over = |thread: &Thread| thread.wait.as_ref().is_some_and(|wait| wait.waiting.is_over(now_ns));
         self.close_where(is_over, Waiting::end_unseen, out);
+        self.settle_where(
+            |thread| thread.granted.as_ref().is_some_and(|granted| granted.is_over(now_ns)),
+            out,
+        );
     }
 
     /// A process is gone: its locks are given back one by one, its waits ended unfinished.
     fn exit(&mut self, pid: u32, out: &mut Vec<LockFinding>) {
+        self.settle_where(|thread| thread.pid == pid, out);
         self.close_where(|thread| thread.pid == pid && thread.wait.is_some(), |_| WaitEnd::Open, out);
         self.threads.retain(|_, thread| thread.pid != pid);
         self.statements.forget(pid);
     }
 
-    fn close_where(
-        &mut self,
-        which: impl Fn(&Thread) -> bool,
-        end: impl Fn(&Waiting) -> WaitEnd,
-        out: &mut Vec<LockFinding>,
-    ) {
-        let mut over: Vec<u32> =
-            self.threads.iter().filter(|(_, thread)| which(thread)).map(|(tid, _)| *tid).collect();
-        over.sort_unstable();
-        for tid in over {
-            let Some(thread) = self.threads.get_mut(&tid) else { continue };
-            let owner = Owner { pid: thread.pid, tid };
-            if let Some(wait) = thread.wait.take() {
-                let end = end(&wait.waiting);
-                self.close(owner, wait, end, out);
-            }
-        }
-    }
-
-    pub(super) fn close(&mut self, waiter: Owner, wait: Wait, end: WaitEnd, out: &mut Vec<LockFinding>) {
-        let Wait { waiting, sql, blockers, covered_ns } = wait;
-        let awaited = waiting.awaited;
-        if let Some(transaction) = self.transactions.get_mut(&(awaited.database, waiter.pid))
-            && self.databases[awaited.database].holds.is_writing(waiter)
-        {
-            // At its COMMIT.
-            transaction.waited_ns = transaction.waited_ns.saturating_add(waiting.span.ns());
-        }
-        out.push(LockFinding::Wait(LockWait {
-            database: awaited.database,
-            waiter,
-            lock: awaited.name(),
-            sql: self.statements.text(sql),
-            scope: if awaited.was_refused { Scope::Processes } else { Scope::Threads },
-            span: waiting.span,
-            attempts: waiting.attempts,
-            end,
-            overshoot_ns: (covered_ns > 0).then(|| waiting.span.ns().saturating_sub(covered_ns)),
-            blockers: blockers
-                .into_iter()
-                .map(|((owner, slot, is_write, since_ns), InTheWay { traced, blocked_ns, until_ns })| {
-                    let sql = self.databases[awaited.database].holds.sql(slot, owner, since_ns);
-                    let sql = self.statements.text(sql);
-                    // One that is older than our view of it was found late.
-                    let held = Span { start_ns: since_ns.min(until_ns), end_ns: until_ns };
-                    Blocker { owner, lock: slot.name(is_write), traced, blocked_ns, held, sql }
-                })
-                .collect(),
-        }));
-    }
-
     pub(super) fn thread(&mut self, owner: Owner) -> &mut Thread {
         if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&owner.tid) {
             // Threads end without a word; those that wait are kept.
-            self.threads.retain(|_, thread| thread.wait.is_some());
+            self.threads.retain(|_, thread| thread.wait.is_some() || thread.granted.is_some());
         }
         let new = || Thread::new(owner.pid);
         let thread = self.threads.entry(owner.tid).or_insert_with(new);

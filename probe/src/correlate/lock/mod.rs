@@ -5,6 +5,7 @@
 
 mod blame;
 mod board;
+mod ending;
 mod hold;
 mod name;
 mod statement;

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::blame::Wait;
 use super::wait::WaitEnd;
 use super::{CheckpointWork, DatabaseId, LockBoard, LockFinding, Owner};
 use crate::event::{SqlId, SqliteCheckpoint, SqliteMutex, SqliteStatement};
 
 /// `SQLITE_BUSY` (sqlite3.h).
 const CODE_BUSY: i32 = 5;
+/// `SQLITE_ROW`, `SQLITE_DONE` (sqlite3.h).
+const CODE_ROW: i32 = 100;
+/// See [`CODE_ROW`].
+const CODE_DONE: i32 = 101;
 /// `SQLITE_BUSY_SNAPSHOT`, of a connection that asked for extended codes.
 const CODE_BUSY_SNAPSHOT: i32 = 517;
 /// The part of a result code that is not its extension.
@@ -86,14 +91,24 @@ impl LockBoard {
         self.sweep(statement.end_ns, out);
         let owner = Owner { pid: statement.pid, tid: statement.tid };
         let database = self.database_of(owner, statement.connection, statement.start_ns);
-        // A wait of this call is over, whatever became of it.
-        let thread = self.thread(owner);
+        self.settle(owner, out);
         let mut busy = Busy { at_once: statement.code & PRIMARY == CODE_BUSY, is_snapshot: false };
+        let of_call = |wait: &Wait| wait.waiting.span.start_ns >= statement.start_ns;
         if busy.at_once
-            && let Some(wait) = thread.wait.take_if(|wait| wait.waiting.span.start_ns >= statement.start_ns)
+            && let Some(wait) = self.thread(owner).wait.take_if(|wait| of_call(wait))
         {
             busy.at_once = false;
             self.close(owner, wait, WaitEnd::GaveUp, out);
+        }
+        // Also one of its preparation, which reads the schema.
+        let of_text = |wait: &Wait| {
+            wait.sql.is_some() && wait.sql == statement.sql && wait.waiting.span.end_ns <= statement.end_ns
+        };
+        if matches!(statement.code, CODE_ROW | CODE_DONE)
+            && let Some(wait) = self.thread(owner).wait.take_if(|wait| of_call(wait) || of_text(wait))
+        {
+            // It could do without the lock after all: what a WAL's index needed, another one had done.
+            self.close(owner, wait, WaitEnd::Got, out);
         }
         busy.is_snapshot = busy.at_once
             && (statement.code == CODE_BUSY_SNAPSHOT

@@ -9,11 +9,11 @@ use crate::event::{
     SqliteText,
 };
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
 const DB: u32 = 0;
-const SHM: u32 = 1;
-const WRITE: (u64, u64) = (SHM_FIRST, SHM_FIRST);
-const READ1: (u64, u64) = (SHM_FIRST + 4, SHM_FIRST + 4);
+pub(super) const SHM: u32 = 1;
+pub(super) const WRITE: (u64, u64) = (SHM_FIRST, SHM_FIRST);
+pub(super) const READ1: (u64, u64) = (SHM_FIRST + 4, SHM_FIRST + 4);
 const RESERVED: (u64, u64) = (RESERVED_BYTE, RESERVED_BYTE);
 const PENDING: (u64, u64) = (PENDING_BYTE, PENDING_BYTE);
 const SHARED: (u64, u64) = (SHARED_FIRST, SHARED_FIRST + SHARED_SIZE - 1);
@@ -21,13 +21,13 @@ const WHOLE: (u64, u64) = (0, TO_THE_END);
 
 /// Tells a story: times in milliseconds, threads 10 to 19 are of process 1, 20 to 29 of process 2.
 #[derive(Default)]
-struct Story {
+pub(super) struct Story {
     board: LockBoard,
     out: Vec<LockFinding>,
 }
 
 impl Story {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut story = Self::default();
         for (file, role) in [(DB, FileRole::Database), (SHM, FileRole::Shm)] {
             let database = "/app.db".to_owned();
@@ -41,7 +41,14 @@ impl Story {
         self.board.event(&Event::Sqlite(what), &mut self.out);
     }
 
-    fn lock(&mut self, ms: u64, tid: u32, file: u32, change: LockChange, (start, end): (u64, u64)) {
+    pub(super) fn lock(
+        &mut self,
+        ms: u64,
+        tid: u32,
+        file: u32,
+        change: LockChange,
+        (start, end): (u64, u64),
+    ) {
         let (ts_ns, pid) = (ms * MS, tid / 10);
         self.tell(Sqlite::Lock(SqliteLock {
             ts_ns,
@@ -58,7 +65,7 @@ impl Story {
         }));
     }
 
-    fn slept(&mut self, ms: u64, tid: u32, requested_ms: u64) {
+    pub(super) fn slept(&mut self, ms: u64, tid: u32, requested_ms: u64) {
         self.tell(Sqlite::Sleep(SqliteSleep {
             start_ns: ms * MS,
             end_ns: (ms + requested_ms) * MS,
@@ -69,7 +76,14 @@ impl Story {
         }));
     }
 
-    fn executed(&mut self, (start, end): (u64, u64), tid: u32, connection: u64, sql: u32, code: i32) {
+    pub(super) fn executed(
+        &mut self,
+        (start, end): (u64, u64),
+        tid: u32,
+        connection: u64,
+        sql: u32,
+        code: i32,
+    ) {
         self.tell(Sqlite::Statement(SqliteStatement {
             start_ns: start * MS,
             end_ns: end * MS,
@@ -83,13 +97,13 @@ impl Story {
         }));
     }
 
-    fn finish(mut self, ms: u64) -> Vec<LockFinding> {
+    pub(super) fn finish(mut self, ms: u64) -> Vec<LockFinding> {
         self.board.finish(ms * MS, &mut self.out);
         self.out
     }
 }
 
-fn waits(findings: &[LockFinding]) -> Vec<&LockWait> {
+pub(super) fn waits(findings: &[LockFinding]) -> Vec<&LockWait> {
     let wait = |finding: &'_ LockFinding| matches!(finding, LockFinding::Wait(_));
     let waits = findings.iter().filter(|finding| wait(finding));
     waits
@@ -101,7 +115,7 @@ fn blocked(wait: &LockWait) -> Vec<(Owner, LockName, u64)> {
     wait.blockers.iter().map(|blocker| (blocker.owner, blocker.lock, blocker.blocked_ns)).collect()
 }
 
-fn transactions(findings: &[LockFinding]) -> Vec<u64> {
+pub(super) fn transactions(findings: &[LockFinding]) -> Vec<u64> {
     let waited = findings.iter().filter_map(|finding| match finding {
         LockFinding::Transaction { waited_ns, .. } => Some(waited_ns / MS),
         _ => None,

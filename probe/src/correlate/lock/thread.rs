@@ -2,6 +2,7 @@
 
 use super::DatabaseId;
 use super::blame::Wait;
+use super::ending::Granted;
 use super::wait::Awaited;
 
 /// Databases of a thread that are remembered, the last used first.
@@ -26,13 +27,23 @@ pub(super) struct Thread {
     pub(super) used_ns: u64,
     pub(super) refused: Option<(u64, Awaited)>,
     pub(super) wait: Option<Wait>,
+    /// A wait that got its lock just now.
+    pub(super) granted: Option<Granted>,
     /// Since when it had the writer's lock of a WAL that it gave back last.
     pub(super) wrote_since_ns: u64,
 }
 
 impl Thread {
     pub(super) const fn new(pid: u32) -> Self {
-        Self { pid, databases: Vec::new(), used_ns: 0, refused: None, wait: None, wrote_since_ns: 0 }
+        Self {
+            pid,
+            databases: Vec::new(),
+            used_ns: 0,
+            refused: None,
+            wait: None,
+            granted: None,
+            wrote_since_ns: 0,
+        }
     }
 
     pub(super) fn used(&mut self, database: DatabaseId, now_ns: u64) {

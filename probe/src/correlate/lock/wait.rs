@@ -12,7 +12,7 @@ const COARSE_MS: u64 = 1000;
 /// the application's.
 const MAX_PAUSE_NS: u64 = 5_000_000_000;
 /// A lock that comes this long after a timeout's last sleep is another call's.
-const LATE_NS: u64 = 50_000_000;
+pub(super) const LATE_NS: u64 = 50_000_000;
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -109,6 +109,14 @@ impl Waiting {
         self.position = next;
         self.add(span);
         true
+    }
+
+    /// A sleep of this length is the next one of its row, and cannot be the first one of another.
+    pub(super) fn is_next(&self, requested_ns: u64) -> bool {
+        let requested_ms = requested_ns / NS_PER_MS;
+        let next = (self.position + 1).min(DELAYS_MS.len() - 1);
+        let is_in_row = requested_ms > DELAYS_MS[0] && requested_ms <= DELAYS_MS[next];
+        is_in_row && self.pace == Pace::Slower && !self.was_cut
     }
 
     fn add(&mut self, span: Span) {
