@@ -13,6 +13,7 @@ pub mod header;
 pub mod hist;
 pub mod inject;
 pub mod kern;
+pub mod kfunc;
 pub mod loss;
 pub mod process;
 pub mod rooms;

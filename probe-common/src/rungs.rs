@@ -1,7 +1,7 @@
 //! What the kernel side has to do without. User space writes it into the object's read-only data before the load: the
 //! code of the rung that is not taken is not even loaded.
 
-/// Hooks that other programs must make up for.
+/// Hooks that other programs must make up for, and what the verifier does not know yet.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing(pub u32);
@@ -13,6 +13,8 @@ impl Missing {
     pub const ENTRY: Self = Self(1);
     /// No program runs inside a read of a TCP socket.
     pub const READ: Self = Self(1 << 1);
+    /// Kernel memory can be read through a helper alone, not by plain instructions.
+    pub const DIRECT_READS: Self = Self(1 << 2);
 
     /// Whether all of `other` is missing.
     #[must_use]

@@ -12,7 +12,7 @@
 //!
 //! Hooks are raw tracepoints (kernel 4.17) or functions of the target, so nothing here needs kprobes, fentry or tracefs. Each program
 //! is a thin shell around a `try_` body; an error means "not ours" or is a counted loss.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
     expect(

@@ -27,10 +27,16 @@ pub(super) fn first_of(vector: u64) -> u64 {
     unsafe { bpf_probe_read_user(vector as *const u64) }.unwrap_or(0)
 }
 
+/// Whether a write is long enough for a marker.
+#[inline(always)]
+pub(crate) fn may_be(call: &Call) -> bool {
+    call.ret >= MARKER_PREFIX.len() as i64
+}
+
 /// Sends a write up if it begins like a marker.
 #[inline(always)]
 pub(super) fn look(ctx: &RawTracePointContext, call: &Call, from: u64) -> Option<()> {
-    if call.ret <= 0 {
+    if !may_be(call) {
         return None;
     }
     // SAFETY: the helper checks the address and fails instead of faulting.

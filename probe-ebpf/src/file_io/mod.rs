@@ -23,10 +23,12 @@ use crate::shared::{
     emit::lose,
     fdio::{self, Call},
     kern::file,
+    kfunc::Undivided,
     regs::nr,
 };
 use calls::Use;
 pub(crate) use calls::closing;
+pub(crate) use marker::may_be as may_be_marker;
 use names::Names;
 
 /// The programs of this room that others hand on to: of their own, because the verifier would look at them once for each
@@ -45,6 +47,7 @@ pub(crate) fn hand_on(ctx: &RawTracePointContext) {
 /// A call that may be about a regular file, at its return: called by `fdio_exit`.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub(crate) fn file_io_returned(ctx: RawTracePointContext) -> i32 {
+    let _undivided = Undivided::begin();
     fdio::handed_on(&ctx).and_then(|(call, args)| returned(&ctx, &call, args.nr, &args.arg)).unwrap_or(0)
 }
 

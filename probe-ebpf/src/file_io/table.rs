@@ -69,15 +69,7 @@ pub(super) fn class_of(id: &FileId) -> u32 {
 #[inline(always)]
 pub(super) fn regular(key: u64) -> Option<u64> {
     let inode = file::inode(key)?;
-    is_regular(inode)?.then_some(inode)
-}
-
-#[inline(always)]
-fn is_regular(inode: u64) -> Option<bool> {
-    /// `S_IFMT` and `S_IFREG` (include/uapi/linux/stat.h).
-    const TYPE: u16 = 0o170_000;
-    const REGULAR: u16 = 0o100_000;
-    Some(file::mode(inode)? & TYPE == REGULAR)
+    (file::kind(inode)? == file::Kind::Regular).then_some(inode)
 }
 
 /// A number that no other open file of this run has.

@@ -19,7 +19,8 @@ use crate::{
     shared::{
         bounds::opaque,
         emit::lose,
-        kern,
+        kern::{self, file::Kind},
+        kfunc::Undivided,
         regs::{self, Args, nr},
         rooms::is_on,
         rungs::is_missing,
@@ -136,6 +137,7 @@ fn is_socket_call(number: u64) -> bool {
 /// `raw_syscalls:sys_enter(regs, nr)`.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
+    let _undivided = Undivided::begin();
     let number: u64 = ctx.arg(1);
     if number == nr::CLOSE && is_on(Rooms::SOCKET) {
         // At its return the descriptor is gone.
@@ -163,7 +165,20 @@ pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
 /// `raw_syscalls:sys_exit(regs, ret)`.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub(crate) fn fdio_exit(ctx: RawTracePointContext) -> i32 {
-    let result = try_exit(&ctx).unwrap_or(0);
+    let way = {
+        let _undivided = Undivided::begin();
+        exit(&ctx)
+    };
+    // Only now: the kernel lets nobody hand on who keeps the processor.
+    if let Way::File = way {
+        file_io::hand_on(&ctx);
+    }
+    0
+}
+
+#[inline(always)]
+fn exit(ctx: &RawTracePointContext) -> Way {
+    let way = try_exit(ctx).unwrap_or(Way::Nowhere);
     if is_missing(Missing::ENTRY)
         && let Some(thread) = process::traced(ctx.pid())
     {
@@ -173,11 +188,48 @@ pub(crate) fn fdio_exit(ctx: RawTracePointContext) -> i32 {
             ((*thread).sock, (*thread).arrival_ns, (*thread).acked_ns) = (0, 0, 0);
         }
     }
-    result
+    way
+}
+
+/// Which room a call goes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Nowhere,
+    Socket,
+    File,
+}
+
+/// The room that a call is for, by what its descriptor is: decided once, because the verifier looks at what comes behind
+/// once for each way on which it can come there.
+#[inline(always)]
+fn way_of(call: &Call) -> Way {
+    let file = || if is_on(Rooms::FILE_IO) { Way::File } else { Way::Nowhere };
+    let socket = || if is_on(Rooms::SOCKET) { Way::Socket } else { Way::Nowhere };
+    match call.nr {
+        // TCP has said which of its sockets was read.
+        // SAFETY: as in `fdio_enter`.
+        nr::READ | nr::READV if unsafe { (*call.thread).sock } != 0 => socket(),
+        nr::READ | nr::READV | nr::WRITE | nr::WRITEV => match kern::file::kind_of_fd(call.fd) {
+            Some(Kind::Regular) => file(),
+            Some(Kind::Socket) => socket(),
+            // A marker can be written to anything.
+            Some(Kind::Other) if matches!(call.nr, nr::WRITE | nr::WRITEV) && file_io::may_be_marker(call) => file(),
+            _ => Way::Nowhere,
+        },
+        number if is_socket_call(number) => socket(),
+        // SAFETY: as above.
+        nr::CLOSE if unsafe { (*call.thread).closing } == 0 => Way::Nowhere,
+        number if file_io::is_file_call(number) => file(),
+        _ => Way::Nowhere,
+    }
 }
 
 #[inline(always)]
-fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
+fn try_exit(ctx: &RawTracePointContext) -> Option<Way> {
+    // Where it costs next to nothing, what nobody asks for is not even looked up.
+    if !is_missing(Missing::DIRECT_READS) && !is_watched(regs::number(ctx.arg(0))?) {
+        return None;
+    }
     let thread = process::traced(ctx.pid())?;
     // SAFETY: as in `fdio_enter`; the borrow ends before the rooms get the pointer.
     let (number, enter_ns) = unsafe { ((*thread).nr, (*thread).enter_ns) };
@@ -201,27 +253,29 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
         ts_ns: unsafe { bpf_ktime_get_ns() },
     };
     if number_now == nr::FUTEX {
-        return if is_on(Rooms::SQLITE_STATEMENTS) { sqlite::futex(ctx, &call, arg[1]) } else { None };
+        if is_on(Rooms::SQLITE_STATEMENTS) {
+            sqlite::futex(ctx, &call, arg[1]);
+        }
+        return None;
     }
     if is_sleep(number_now) {
-        return if is_on(Rooms::SQLITE) { sqlite::sleep(ctx, &call, number_now, &arg) } else { None };
+        if is_on(Rooms::SQLITE) {
+            sqlite::sleep(ctx, &call, number_now, &arg);
+        }
+        return None;
     }
     if is_on(Rooms::SQLITE) && sqlite::is_checkpoint_call(number_now) {
         sqlite::wrote(ctx.pid(), &call);
     }
-    if is_on(Rooms::SOCKET) && is_socket_call(number_now) {
-        let is_done = socket_call(ctx, &call, number_now, &arg);
-        if is_done {
-            return Some(0);
-        }
-    }
-    if is_on(Rooms::FILE_IO) {
-        // Asking here which call it is would cost the verifier a look for each way on which it can come here.
+    let way = way_of(&call);
+    if way == Way::Socket {
+        socket_call(ctx, &call, number_now, &arg);
+    } else {
+        // For whom it is handed on to.
         // SAFETY: as above.
         unsafe { (*thread).enter_ns = call.enter_ns };
-        file_io::hand_on(ctx);
     }
-    None
+    Some(way)
 }
 
 /// The call that a program which was handed on to is about.
@@ -242,9 +296,9 @@ pub(crate) fn handed_on(ctx: &RawTracePointContext) -> Option<(Call, Args)> {
     Some((call, args))
 }
 
-/// Hands a call to the socket room; false when what it is about is no socket of its kinds.
+/// Hands a call to the socket room.
 #[inline(always)]
-fn socket_call(ctx: &RawTracePointContext, call: &Call, number: u64, arg: &[u64; 5]) -> bool {
+fn socket_call(ctx: &RawTracePointContext, call: &Call, number: u64, arg: &[u64; 5]) {
     let mut call = *call;
     // Decided first, handled once: each handler below stands in the program a single time.
     let (moves, buffer, flags) = match number {
@@ -268,23 +322,20 @@ fn socket_call(ctx: &RawTracePointContext, call: &Call, number: u64, arg: &[u64;
         }
         nr::LISTEN => {
             socket::listen(&call);
-            return true;
+            return;
         }
         _ => {
             socket::accept(ctx, &call);
-            return true;
+            return;
         }
     };
-    match moves {
-        Moves::In => {
-            socket::recv(ctx, &call, buffer, flags);
-            // SAFETY: as in `fdio_enter`.
-            unsafe { (*call.thread).sock != 0 }
-        }
+    let begun = match moves {
+        Moves::In => socket::recv(ctx, &call, buffer, flags),
         Moves::Out => {
-            let Some(sock) = kern::sock_of_fd(call.fd) else { return false };
-            socket::send(ctx, &call, sock, buffer, flags);
-            true
+            kern::sock_of_fd(call.fd).and_then(|sock| socket::send(ctx, &call, sock, buffer, flags))
         }
+    };
+    if begun.is_some() {
+        socket::emit(buffer);
     }
 }

@@ -3,10 +3,11 @@
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_probe_read_kernel as probe_read_kernel};
 use probe_common::{
     kern::KernOffsets,
+    rungs::Missing,
     socket::{AF_INET, AF_INET6, AF_UNIX, MAX_ADDRESS},
 };
 
-use super::bounds::opaque;
+use super::{bounds::opaque, kfunc, rungs::is_missing};
 
 /// Written by user space before the object is loaded, from the running kernel's BTF.
 #[unsafe(no_mangle)]
@@ -23,11 +24,15 @@ macro_rules! offset {
 pub(crate) mod block;
 pub(crate) mod file;
 
-/// Reads a value of kernel memory; none when the address is not readable.
+/// Reads a value of kernel memory. Of an address that is not readable it is 0, or none where only the helper can read.
 #[inline(always)]
-fn read<T>(address: u64) -> Option<T> {
-    // SAFETY: the helper checks the address and fails instead of faulting.
-    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+pub(super) fn read<T: Copy>(address: u64) -> Option<T> {
+    if is_missing(Missing::DIRECT_READS) {
+        // SAFETY: the helper checks the address and fails instead of faulting.
+        return unsafe { bpf_probe_read_kernel(address as *const T) }.ok();
+    }
+    // SAFETY: the kernel makes 0 of what such a read cannot get. What is read is plain numbers: any bits are a value.
+    Some(unsafe { *kfunc::readable::<T>(address) })
 }
 
 /// include/linux/net.h

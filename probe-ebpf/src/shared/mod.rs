@@ -4,6 +4,7 @@ pub(crate) mod bounds;
 pub(crate) mod emit;
 pub(crate) mod fdio;
 pub(crate) mod kern;
+pub(crate) mod kfunc;
 pub(crate) mod log;
 pub(crate) mod path;
 pub(crate) mod regs;

@@ -1,6 +1,6 @@
 //! System-call arguments and numbers: the only file that depends on the processor.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use super::kern::read;
 
 /// Arguments of a system call, as they still stand in the registers when it returns.
 #[derive(Clone, Copy)]
@@ -34,10 +34,21 @@ const WINDOW_OFFSET: u64 = 56;
 #[cfg(bpf_target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn args(pt_regs: u64) -> Option<Args> {
-    let window = (pt_regs + WINDOW_OFFSET) as *const Window;
-    // SAFETY: the helper checks the address and fails instead of faulting.
-    let w = unsafe { bpf_probe_read_kernel(window) }.ok()?;
+    let w: Window = read(pt_regs + WINDOW_OFFSET)?;
     Some(Args { nr: w.orig_ax, arg: [w.di, w.si, w.dx, w.r10, w.r8] })
+}
+
+/// Offset of the call's number in the same struct: `orig_ax`.
+#[cfg(bpf_target_arch = "x86_64")]
+const NUMBER_OFFSET: u64 = 120;
+/// Behind `orig_x0`.
+#[cfg(bpf_target_arch = "aarch64")]
+const NUMBER_OFFSET: u64 = ORIG_X0_OFFSET + 8;
+
+/// The number of a system call alone.
+#[inline(always)]
+pub(crate) fn number(pt_regs: u64) -> Option<u64> {
+    read::<i32>(pt_regs + NUMBER_OFFSET).map(|number| u64::from(number.cast_unsigned()))
 }
 
 /// Offset of `sp` in the same struct.
@@ -57,8 +68,7 @@ pub(crate) const RETURN_ADDRESS: u64 = 0;
 /// The application's stack pointer, at a system call or at a probe on one of its functions.
 #[inline(always)]
 pub(crate) fn user_stack(pt_regs: u64) -> Option<u64> {
-    // SAFETY: the helper checks the address and fails instead of faulting.
-    unsafe { bpf_probe_read_kernel((pt_regs + SP_OFFSET) as *const u64) }.ok()
+    read(pt_regs + SP_OFFSET)
 }
 
 /// System-call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
@@ -120,10 +130,8 @@ const ORIG_X0_OFFSET: u64 = 34 * 8;
 #[cfg(bpf_target_arch = "aarch64")]
 #[inline(always)]
 pub(crate) fn args(pt_regs: u64) -> Option<Args> {
-    // SAFETY: the helper checks the address and fails instead of faulting.
-    let rest = unsafe { bpf_probe_read_kernel((pt_regs + X1_OFFSET) as *const [u64; 4]) }.ok()?;
-    // SAFETY: as above.
-    let origin = unsafe { bpf_probe_read_kernel((pt_regs + ORIG_X0_OFFSET) as *const (u64, i32)) }.ok()?;
+    let rest: [u64; 4] = read(pt_regs + X1_OFFSET)?;
+    let origin: (u64, i32) = read(pt_regs + ORIG_X0_OFFSET)?;
     Some(Args {
         nr: u64::from(origin.1.cast_unsigned()),
         arg: [origin.0, rest[0], rest[1], rest[2], rest[3]],

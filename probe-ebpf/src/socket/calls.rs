@@ -60,9 +60,9 @@ pub(crate) fn accept(ctx: &RawTracePointContext, call: &Call) -> Option<i32> {
     Some(0)
 }
 
-/// read, readv, recvfrom, recvmsg, recvmmsg, splice.
+/// read, readv, recvfrom, recvmsg, recvmmsg, splice. Begins a record where its bytes go up.
 #[inline(always)]
-pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flags: u64) -> Option<i32> {
+pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flags: u64) -> Option<()> {
     if flags & MSG_PEEK != 0 {
         return None;
     }
@@ -122,15 +122,10 @@ pub(crate) fn recv(ctx: &RawTracePointContext, call: &Call, buffer: Buffer, flag
         lose(LossCause::ManyMessages);
         return None;
     }
-    let head = data_head(ctx, call, Kind::Recv, conn, arrival_ns, acked_ns);
-    if conn.flags & CONN_UPGRADED != 0 && capture::emit_whole(head, buffer) {
-        return None;
-    }
-    capture::emit_recv(head, buffer);
-    Some(0)
+    capture::begin(&data_head(ctx, call, Kind::Recv, conn, arrival_ns, acked_ns))
 }
 
-/// write, writev, sendto, sendmsg, sendmmsg, sendfile, splice.
+/// write, writev, sendto, sendmsg, sendmmsg, sendfile, splice. Begins a record where its bytes go up.
 #[inline(always)]
 pub(crate) fn send(
     ctx: &RawTracePointContext,
@@ -138,7 +133,7 @@ pub(crate) fn send(
     sock: Sock,
     buffer: Buffer,
     flags: u64,
-) -> Option<i32> {
+) -> Option<()> {
     if sock.carries == Carries::Datagrams {
         return None;
     }
@@ -174,13 +169,10 @@ pub(crate) fn send(
     let mut head = data_head(ctx, call, Kind::Send, conn, 0, 0);
     if conn.flags & CONN_UPGRADED != 0 {
         head.end_seq = if is_unix { 0 } else { kern::write_seq(sock.sk).unwrap_or(0) };
-        if capture::emit_whole(head, buffer) {
-            return None;
-        }
+    } else {
+        conn.flags |= capture::upgrade_bit(buffer);
     }
-    conn.flags |= capture::upgrade_bit(buffer);
-    capture::emit_send(head, buffer);
-    Some(0)
+    capture::begin(&head)
 }
 
 /// `CONN_*` bits of a socket that may be closed already, and then is not taken up any more.

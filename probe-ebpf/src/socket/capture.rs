@@ -9,6 +9,7 @@ use aya_ebpf::{
     maps::PerCpuArray,
 };
 use probe_common::{
+    header::Kind,
     loss::LossCause,
     socket::{
         CONN_UPGRADED, DataHead, DataRaw, MAX_IOVECS, RECV_BODY_CAPTURE, RECV_CAPTURE, RECV_TAIL_CAPTURE,
@@ -27,21 +28,39 @@ use crate::shared::{
 #[map]
 static SCRATCH: PerCpuArray<DataRaw> = PerCpuArray::with_max_entries(1, 0);
 
-/// Sends up a read.
-#[inline(always)]
-pub(crate) fn emit_recv(head: DataHead, buffer: Buffer) {
-    // A method token is letters, and so is "HTTP".
-    emit(head, buffer, RECV_CAPTURE, RECV_BODY_CAPTURE, RECV_TAIL_CAPTURE, |start| {
-        start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase()
-    });
+/// Bytes of a call that go up: of one that begins like a head, of another one, and the last ones of a longer one.
+#[derive(Clone, Copy)]
+struct Limits {
+    whole: usize,
+    body: usize,
+    tail: usize,
 }
 
-/// Sends up a write.
+const OF_READS: Limits = Limits { whole: RECV_CAPTURE, body: RECV_BODY_CAPTURE, tail: RECV_TAIL_CAPTURE };
+const OF_WRITES: Limits = Limits { whole: SEND_CAPTURE, body: SEND_BODY_CAPTURE, tail: TAIL_CAPTURE };
+
+/// Begins the record of a call, which [`emit`] sends up.
 #[inline(always)]
-pub(crate) fn emit_send(head: DataHead, buffer: Buffer) {
-    emit(head, buffer, SEND_CAPTURE, SEND_BODY_CAPTURE, TAIL_CAPTURE, |start| {
-        start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase()
-    });
+pub(crate) fn begin(head: &DataHead) -> Option<()> {
+    let raw = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: this CPU's slot; see `SCRATCH`.
+    unsafe { (*raw).head = *head };
+    Some(())
+}
+
+/// Sends up the call that was begun, with its bytes. It stands in the program once, for reads and writes alike: the
+/// verifier looks at it for each way on which it can come there.
+#[inline(always)]
+pub(crate) fn emit(buffer: Buffer) {
+    let Some(raw) = SCRATCH.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's slot; see `SCRATCH`.
+    let raw = unsafe { &mut *raw };
+    if raw.head.flags & CONN_UPGRADED != 0
+        && let Buffer::Flat(base) = buffer
+    {
+        return emit_whole(raw, base);
+    }
+    emit_parts(raw, buffer);
 }
 
 /// [`CONN_UPGRADED`] where a response that ends HTTP begins the buffer, else 0. To be asked before the bytes are copied:
@@ -54,15 +73,11 @@ pub(crate) fn upgrade_bit(buffer: Buffer) -> u32 {
 }
 
 /// Sends up a call on one buffer with all its bytes, in pieces that each look like a call of their own: where frames begin
-/// is user space's to find, and it may be anywhere. What is beyond the bound is counted. False for other calls.
+/// is user space's to find, and it may be anywhere. What is beyond the bound is counted.
 #[inline(always)]
-pub(crate) fn emit_whole(mut head: DataHead, buffer: Buffer) -> bool {
-    let Buffer::Flat(base) = buffer else { return false };
-    let Some(raw) = SCRATCH.get_ptr_mut(0) else { return false };
-    // SAFETY: this CPU's slot; see `SCRATCH`.
-    let raw = unsafe { &mut *raw };
-    let total = head.bytes;
-    let end_seq = head.end_seq;
+fn emit_whole(raw: &mut DataRaw, base: u64) {
+    let total = raw.head.bytes;
+    let end_seq = raw.head.end_seq;
     for i in 0..UPGRADED_PIECES {
         let at = i * UPGRADED_PIECE as u64;
         let left = total - at;
@@ -74,20 +89,19 @@ pub(crate) fn emit_whole(mut head: DataHead, buffer: Buffer) -> bool {
             unsafe { probe_read_user(raw.bytes.as_mut_ptr().cast(), want as u32, (base + at) as *const _) };
         if failed != 0 {
             lose(LossCause::UserReadFault);
-            return true;
+            return;
         }
-        head.bytes = if is_last { left } else { UPGRADED_PIECE as u64 };
-        head.head_len = want as u32;
-        head.end_seq = if end_seq == 0 { 0 } else { end_seq.wrapping_sub((left - head.bytes) as u32) };
-        raw.head = head;
+        let bytes = if is_last { left } else { UPGRADED_PIECE as u64 };
+        raw.head.bytes = bytes;
+        raw.head.head_len = want as u32;
+        raw.head.end_seq = if end_seq == 0 { 0 } else { end_seq.wrapping_sub((left - bytes) as u32) };
         let len = size_of::<DataHead>() + want;
-        // SAFETY: as in `emit`.
+        // SAFETY: as in `emit_parts`.
         emit_bytes(unsafe { core::slice::from_raw_parts(core::ptr::from_ref(raw).cast::<u8>(), len) });
         if is_last {
-            return true;
+            return;
         }
     }
-    true
 }
 
 /// The first four bytes of a buffer; what is behind a shorter one's end means nothing.
@@ -113,32 +127,30 @@ fn start_of(buffer: Buffer) -> Option<u64> {
     }
 }
 
+/// A method token is letters, and so is "HTTP".
 #[inline(always)]
-fn emit(
-    head: DataHead,
-    buffer: Buffer,
-    whole: usize,
-    body: usize,
-    tail: usize,
-    is_head: impl Fn([u8; 4]) -> bool,
-) {
-    let Some(raw) = SCRATCH.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's slot; see `SCRATCH`.
-    let raw = unsafe { &mut *raw };
-    raw.head = head;
+fn is_head(start: [u8; 4]) -> bool {
+    start[0].is_ascii_uppercase() && start[1].is_ascii_uppercase()
+}
+
+/// Sends up the parts of a call that say what it is.
+#[inline(always)]
+fn emit_parts(raw: &mut DataRaw, buffer: Buffer) {
+    let Limits { whole, body, tail } =
+        if raw.head.header.kind == Kind::Recv as u32 { OF_READS } else { OF_WRITES };
     let (base, iovecs) = match buffer {
         Buffer::Flat(base) => (base, None),
         Buffer::Iovecs(vector, count) => (0, Some((vector, count))),
         Buffer::Message(message) => (0, Some(iovecs_of(message))),
         Buffer::Elsewhere | Buffer::Messages(_) => (0, Some((0, 0))),
     };
-    let bytes = head.bytes as usize;
+    let bytes = raw.head.bytes as usize;
     let (head_len, tail_len) = if let Some((vector, count)) = iovecs {
         let got = gather(raw, vector, count, bytes.min(whole));
-        let tail_len = if tail != 0 && bytes > got + tail {
+        let tail_len = if bytes > got + tail {
             // The end of the last vector is the end of what was moved only if all of it was.
             let (end, total) = end_of(vector, count, tail as u64);
-            if end != 0 && total == head.bytes { copy(raw, got, end - tail as u64, tail) } else { 0 }
+            if end != 0 && total == raw.head.bytes { copy(raw, got, end - tail as u64, tail) } else { 0 }
         } else {
             0
         };
@@ -152,7 +164,7 @@ fn emit(
             body
         };
         let got = copy(raw, 0, base, want);
-        let tail_len = if tail != 0 && bytes > want + tail && got == want {
+        let tail_len = if bytes > want + tail && got == want {
             copy(raw, got, base + (bytes - tail) as u64, tail)
         } else {
             0

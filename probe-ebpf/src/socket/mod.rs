@@ -15,4 +15,5 @@ mod tcp;
 mod unix;
 
 pub(crate) use calls::{accept, recv, send};
+pub(crate) use capture::emit;
 pub(crate) use unix::{closing, listen};

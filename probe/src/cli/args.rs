@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use probe_common::kfunc;
 
 use super::results::Format;
 use crate::probes::rungs;
@@ -138,13 +139,14 @@ pub enum InconclusiveAs {
     Pass,
 }
 
-/// A program that has a rung below it.
+/// A program that has a rung below it, or a function of the kernel that is not always there.
 fn parse_rung(text: &str) -> Result<String, String> {
-    if rungs::below(text).is_some() {
+    let programs = rungs::FALLBACKS.iter().map(|rung| rung.program);
+    let names: Vec<&str> = programs.chain(kfunc::ALL.map(|kfunc| kfunc.name)).collect();
+    if names.contains(&text) {
         return Ok(text.to_owned());
     }
-    let names: Vec<&str> = rungs::FALLBACKS.iter().map(|rung| rung.program).collect();
-    Err(format!("no program that can be done without; there are {}", names.join(", ")))
+    Err(format!("nothing that can be done without; there are {}", names.join(", ")))
 }
 
 /// Parses a time span: a number with `ms`, `s`, `m` or `h`; a bare number is seconds.

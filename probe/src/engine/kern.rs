@@ -9,22 +9,15 @@ use probe_common::kern::KernOffsets;
 /// Nesting of anonymous structs and unions that is followed; the kernel uses three at most.
 const MAX_NESTING: u32 = 8;
 
-/// Reads the offsets from a BTF file (`/sys/kernel/btf/vmlinux`, kernels built with
-/// `CONFIG_DEBUG_INFO_BTF`, 5.4 and later).
-pub(super) fn offsets(btf_file: &Path) -> Result<KernOffsets> {
-    let btf = open(btf_file).with_context(|| {
-        format!(
-            "failed to read the kernel's type information `{}`; it needs a kernel with CONFIG_DEBUG_INFO_BTF=y",
-            btf_file.display()
-        )
-    })?;
+/// Reads the offsets from the kernel's types.
+pub(super) fn offsets(btf: &Btf) -> Result<KernOffsets> {
     let mut offsets = KernOffsets::default();
     for (structure, member, set) in KernOffsets::FIELDS {
         let bits = member
             .split('|')
             .find_map(|path| match path {
                 "?" => Some(Ok(0)),
-                path => member_bits(&btf, structure, path).transpose(),
+                path => member_bits(btf, structure, path).transpose(),
             })
             .transpose()?
             .with_context(|| format!("failed to find `{structure}.{member}` in this kernel's types"))?;
@@ -36,12 +29,20 @@ pub(super) fn offsets(btf_file: &Path) -> Result<KernOffsets> {
     Ok(offsets)
 }
 
+/// Opens a BTF file (`/sys/kernel/btf/vmlinux`, kernels built with `CONFIG_DEBUG_INFO_BTF`, 5.4 and later).
+///
 /// Mapping the file takes 8 ms and no memory where parsing it all takes 260 ms and 40 MB, but the kernel's
 /// own file can be mapped from 6.16 on only.
-fn open(btf_file: &Path) -> Result<Btf> {
+pub(super) fn open(btf_file: &Path) -> Result<Btf> {
     Btf::from_file_with_backend(btf_file, Backend::Mmap)
         .or_else(|_| Btf::from_file(btf_file))
         .map_err(|error| anyhow!("{error}"))
+        .with_context(|| {
+            format!(
+                "failed to read the kernel's type information `{}`; it needs a kernel with CONFIG_DEBUG_INFO_BTF=y",
+                btf_file.display()
+            )
+        })
 }
 
 /// Bit offset of a member of the struct with this name; several structs may bear one name, the first that
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn resolves_the_running_kernel() {
         let path = Path::new("/sys/kernel/btf/vmlinux");
-        let found = offsets(path).unwrap();
+        let found = offsets(&open(path).unwrap()).unwrap();
         assert_ne!(found.inet_sport, 0);
         assert_eq!(found.skc_family, 16);
         assert_eq!(found.tcp_write_seq % 4, 0);
@@ -101,7 +102,7 @@ mod tests {
     /// A file that is no BTF is an error with its name, not a panic.
     #[test]
     fn refuses_other_files() {
-        let error = offsets(Path::new("/proc/self/cmdline")).unwrap_err();
+        let error = open(Path::new("/proc/self/cmdline")).map(drop).unwrap_err();
         assert!(format!("{error:#}").contains("/proc/self/cmdline"), "{error:#}");
     }
 }

@@ -12,14 +12,14 @@ use aya::{
     programs::{Program, ProgramError, ProgramFd, RawTracePoint, UProbe, uprobe::UProbeScope},
 };
 use probe_common::{
+    kern::KernOffsets,
     loss::LossCause,
     process::{NR_UNKNOWN, Thread},
     rooms::Rooms,
-    rungs::Missing,
     socket::OpStats,
 };
 
-use super::{blocks::BlockMaps, disks::Disks, files::FileMaps, kern};
+use super::{blocks::BlockMaps, disks::Disks, files::FileMaps, kern, kfuncs::Kfuncs};
 use crate::{
     event::{DiskRequests, SyscallStats},
     probes::{
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The kernel side, compiled by build.rs; empty when it was built with `PROBE_SKIP_EBPF=1`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-kernel"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-kernel"));
 
 /// Insert only what is not there (include/uapi/linux/bpf.h): the fork event may have come first, and its
 /// state is the better one.
@@ -58,6 +58,19 @@ pub struct Lower {
     pub rung: &'static Fallback,
     /// The kernel's words.
     pub why: String,
+}
+
+/// What is known of the running kernel before anything is loaded.
+struct Known {
+    offsets: KernOffsets,
+    kfuncs: Kfuncs,
+}
+
+impl Known {
+    fn of(config: &LoadConfig<'_>) -> Result<Self> {
+        let btf = kern::open(config.btf)?;
+        Ok(Self { offsets: kern::offsets(&btf)?, kfuncs: Kfuncs::find(&btf, config.without) })
+    }
 }
 
 /// The loaded kernel side. Dropping it detaches and frees everything.
@@ -106,8 +119,9 @@ impl Kernel {
     /// missed. Where a hook that has a rung below it fails, all begins anew on that rung.
     pub fn attached(config: &LoadConfig<'_>) -> Result<(Self, Vec<Lower>)> {
         let mut lower: Vec<Lower> = Vec::new();
+        let known = Known::of(config)?;
         loop {
-            let mut kernel = Self::load(config, &lower)?;
+            let mut kernel = Self::load_knowing(&known, config, &lower)?;
             let found = kernel.attach(config.without, &lower)?;
             if found.is_empty() {
                 return Ok((kernel, lower));
@@ -117,22 +131,25 @@ impl Kernel {
     }
 
     /// Loads the object. Nothing runs yet.
-    pub(super) fn load(config: &LoadConfig<'_>, lower: &[Lower]) -> Result<Self> {
-        let offsets = kern::offsets(config.btf)?;
+    pub(super) fn load(config: &LoadConfig<'_>) -> Result<Self> {
+        Self::load_knowing(&Known::of(config)?, config, &[])
+    }
+
+    fn load_knowing(known: &Known, config: &LoadConfig<'_>, lower: &[Lower]) -> Result<Self> {
         if OBJECT.is_empty() {
             bail!("failed to load the kernel side: this binary was built without it (PROBE_SKIP_EBPF)");
         }
-        let missing = lower.iter().fold(Missing::NOTHING, |all, lower| all.with(lower.rung.missing));
+        let missing = lower.iter().fold(known.kfuncs.missing(), |all, lower| all.with(lower.rung.missing));
         let mut ebpf = EbpfLoader::new()
             // The programs have no CO-RE relocations: parsing the kernel's types again would only cost time.
             .btf(None)
             .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global("KERN", &offsets, true)
+            .override_global("KERN", &known.offsets, true)
             .override_global("FOLLOW_CHILDREN", &u8::from(config.follow_children), true)
             .override_global("ROOMS", &config.rooms, true)
             .override_global("MISSING", &missing, true)
             .map_max_entries("EVENTS", config.ring_bytes)
-            .load(OBJECT)
+            .load(&known.kfuncs.put_into(OBJECT))
             .context("failed to load the kernel side; see `probe doctor`")?;
         Ok(Self {
             #[cfg(feature = "kernel-log")]
@@ -225,7 +242,7 @@ impl Kernel {
 
     /// Loads and attaches each hook on its own, and detaches them again.
     pub fn try_hooks(config: &LoadConfig<'_>) -> Result<Vec<HookResult>> {
-        let mut kernel = Self::load(config, &[])?;
+        let mut kernel = Self::load(config)?;
         Ok(probes::hooks(config.rooms)
             .map(|(spec, hook)| HookResult {
                 probe: spec.id,
@@ -237,7 +254,7 @@ impl Kernel {
 
     /// Hands every program of the object to the verifier, those included that only some targets need. None is attached.
     pub fn verify_all(config: &LoadConfig<'_>) -> Result<Vec<Verified>> {
-        let mut kernel = Self::load(config, &[])?;
+        let mut kernel = Self::load(config)?;
         let verify = |program: &mut Program| -> Result<Option<u32>> {
             let info = match program {
                 Program::RawTracePoint(program) => {

@@ -7,6 +7,7 @@ mod disks;
 mod files;
 mod health;
 mod kern;
+mod kfuncs;
 mod live;
 mod load;
 mod mark;

@@ -14,7 +14,7 @@ use probe_common::rooms::Rooms;
 
 use super::load::{Kernel, LoadConfig};
 use crate::event::BlindSpot;
-use crate::host::version_of;
+use crate::host;
 use crate::probes::{self, Function, tls};
 use crate::target::{
     elf,
@@ -66,7 +66,7 @@ pub fn try_functions(config: &LoadConfig<'_>, pids: &[u32]) -> Result<TriedFunct
     // Every C library has it, and nobody calls it often.
     const OWN: Function =
         Function { symbol: "getppid", programs: tls::SPEC.functions[1].programs, purpose: "" };
-    let mut kernel = Kernel::load(config, &[])?;
+    let mut kernel = Kernel::load(config)?;
     let mut uprobes = Uprobes { by_process: true, ..Uprobes::new(config.rooms) };
     if pids.is_empty() {
         uprobes.functions = vec![&OWN];
@@ -80,12 +80,9 @@ pub fn try_functions(config: &LoadConfig<'_>, pids: &[u32]) -> Result<TriedFunct
 impl Uprobes {
     /// Nothing is placed yet.
     pub(super) fn new(rooms: Rooms) -> Self {
-        let release = nix::sys::utsname::uname()
-            .map(|system| system.release().to_string_lossy().into_owned())
-            .unwrap_or_default();
         Self {
             functions: probes::functions(rooms).map(|(_, function)| function).collect(),
-            by_process: REFUSED_BY_FILTERS.contains(&version_of(&release)),
+            by_process: REFUSED_BY_FILTERS.contains(&host::own_version()),
             seen: BTreeSet::new(),
             young: BTreeMap::new(),
             n_ticks: 0,

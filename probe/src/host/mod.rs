@@ -129,6 +129,11 @@ pub fn version_of(release: &str) -> (u32, u32) {
     parse_version(release).unwrap_or_default()
 }
 
+/// Major and minor number of the running kernel's release; (0, 0) when it is not understood.
+pub fn own_version() -> (u32, u32) {
+    nix::sys::utsname::uname().map(|system| version_of(&system.release().to_string_lossy())).unwrap_or_default()
+}
+
 /// The first two numbers of a release: `6.18.44-fc` is (6, 18).
 fn parse_version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());

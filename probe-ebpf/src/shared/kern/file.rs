@@ -29,10 +29,34 @@ pub(crate) fn inode(file: u64) -> Option<u64> {
     read(file + offset!(file_inode))
 }
 
-/// Type and permissions of an inode, as `st_mode` has them.
+/// What an inode is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Regular,
+    Socket,
+    /// A pipe, a device, a directory, an event descriptor.
+    Other,
+}
+
+/// See [`Kind`].
 #[inline(always)]
-pub(crate) fn mode(inode: u64) -> Option<u16> {
-    read(inode + offset!(inode_mode))
+pub(crate) fn kind(inode: u64) -> Option<Kind> {
+    /// `S_IFMT`, `S_IFREG`, `S_IFSOCK` (include/uapi/linux/stat.h).
+    const TYPE: u16 = 0o170_000;
+    const REGULAR: u16 = 0o100_000;
+    const SOCKET: u16 = 0o140_000;
+    let mode: u16 = read(inode + offset!(inode_mode))?;
+    Some(match mode & TYPE {
+        REGULAR => Kind::Regular,
+        SOCKET => Kind::Socket,
+        _ => Kind::Other,
+    })
+}
+
+/// What a descriptor of the current task is.
+#[inline(always)]
+pub(crate) fn kind_of_fd(fd: u64) -> Option<Kind> {
+    kind(inode(of_fd(fd)?)?)
 }
 
 /// What an inode is told from others by.
