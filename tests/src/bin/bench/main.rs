@@ -9,6 +9,7 @@
     reason = "a program whose output is its result, with progress"
 )]
 
+mod apart;
 mod calls;
 mod compare;
 mod crowd;
@@ -16,10 +17,13 @@ mod documents;
 mod empty;
 mod figure;
 mod files;
+mod peer;
+mod peers;
 mod programs;
 mod repeat;
 mod requests;
 mod statements;
+mod window;
 
 use std::{fs, path::PathBuf};
 
@@ -41,7 +45,7 @@ pub(crate) struct Results {
 /// Measures one part, with so many rounds.
 type Part = fn(usize) -> Result<Vec<Figure>>;
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("calls", calls::measure),
     ("requests", requests::measure),
     ("documents", documents::measure),
@@ -50,6 +54,7 @@ const PARTS: [(&str, Part); 8] = [
     ("sockets", crowd::sockets),
     ("endpoints", crowd::endpoints),
     ("programs", programs::measure),
+    ("peers", peers::measure),
 ];
 
 fn main() -> Result<()> {
