@@ -4,7 +4,11 @@
 use anyhow::Result;
 use probe_tests::{probe::Probe, server::Server, servers};
 
-use crate::{figure::Figure, requests::{health, memory}, window::cpu_ns};
+use crate::{
+    figure::Figure,
+    requests::{health, memory},
+    window::cpu_ns,
+};
 
 /// Uploaded one after the other, and the same ones each time.
 const DOCUMENTS: u32 = 6;

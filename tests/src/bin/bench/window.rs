@@ -130,7 +130,12 @@ mod tests {
 
     #[test]
     fn two_windows_are_one() {
-        let window = |cpu_ns, latency_s| Window { took_s: 0.5, cpu_ns, agent_ns: 1e7, latencies_s: vec![latency_s; 2] };
+        let window = |cpu_ns, latency_s| Window {
+            took_s: 0.5,
+            cpu_ns,
+            agent_ns: 1e7,
+            latencies_s: vec![latency_s; 2],
+        };
         let both = window(4e3, 0.001).joined(window(8e3, 0.003));
         let close = |value: f64, wanted: f64| assert!((value - wanted).abs() < 1e-9, "{value} for {wanted}");
         close(both.rate_per_s(), 4.0);
