@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::between::replaced;
 use crate::paths;
 use crate::say::say;
 
@@ -43,7 +44,8 @@ fn texts() -> Result<(String, String)> {
     let list: Value =
         serde_json::from_str(&read(LIST)?).with_context(|| format!("failed to parse `{LIST}`"))?;
     let text = read(README)?;
-    let wanted = replaced(&text, &tables(&list)?)?;
+    let wanted =
+        replaced(&text, BEGIN, END, &tables(&list)?).with_context(|| format!("failed to edit `{README}`"))?;
     Ok((text, wanted))
 }
 
@@ -76,14 +78,6 @@ fn cell(value: &Value) -> Option<String> {
     (!text.contains(['|', '\n'])).then_some(text)
 }
 
-fn replaced(text: &str, tables: &str) -> Result<String> {
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let Some((before, behind)) = parts else {
-        bail!("failed to find the place of the tables in `{README}`: it is between `{BEGIN}` and `{END}`");
-    };
-    Ok(format!("{before}{BEGIN}{tables}{END}{behind}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,10 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_tables_are_replaced() {
-        let text = format!("a\n{BEGIN}old\n{END}b\n");
-        assert_eq!(replaced(&text, "new\n").unwrap(), format!("a\n{BEGIN}new\n{END}b\n"));
-        assert!(replaced("a\n", "new\n").is_err());
+    fn what_would_break_a_table_is_refused() {
         let list = serde_json::json!({"seen": [{"what": "a", "seen": "b | c", "how": "d"}]});
         assert!(tables(&list).is_err());
     }

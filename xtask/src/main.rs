@@ -1,6 +1,7 @@
 //! `cargo xtask COMMAND`: everything that developers and CI do with this repository, one module per command.
 
 mod bench;
+mod between;
 mod clean;
 mod cross;
 mod demo;

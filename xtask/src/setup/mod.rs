@@ -26,6 +26,8 @@ pub(crate) enum Goal {
     Demo,
     /// That, and every test.
     Tests,
+    /// That, and what probe is compared with.
+    Bench,
 }
 
 /// What set-up leaves for the others.
@@ -51,15 +53,21 @@ const TEST_PROGRAMS: [(&str, &str); 11] = [
     ("xmllint", "libxml2-utils"),
 ];
 
+/// Those that the bench measures beside probe.
+const PEERS: [(&str, &str); 2] = [("bpftrace", "bpftrace"), ("perf", "linux-perf")];
+
 /// Sets up what `goal` needs and runs `build` (arguments of cargo, may be empty) once the tool chain is there.
 pub(crate) fn run(goal: Goal, build: &[&str]) -> Result<Ready> {
     let cache = paths::make_cache()?;
     let board = Board::new(&cache)?;
     let python = python::Plan::new(&cache)?;
     let mut packages: Vec<&str> = python.packages();
-    if goal == Goal::Tests {
-        let missing = |(program, _): &&(&str, &str)| paths::find_program(program).is_none();
+    let missing = |(program, _): &&(&str, &str)| paths::find_program(program).is_none();
+    if goal != Goal::Demo {
         packages.extend(TEST_PROGRAMS.iter().filter(missing).map(|(_, package)| package));
+    }
+    if goal == Goal::Bench {
+        packages.extend(PEERS.iter().filter(missing).map(|(_, package)| package));
     }
     if !packages.is_empty() {
         exec::authenticate(&format!("to install {}", packages.join(", ")))?;
@@ -106,7 +114,7 @@ fn tool_chain(board: &Board, build: &[&str]) -> Result<()> {
 fn system(board: &Board, python: &python::Plan, packages: &[&str], goal: Goal) -> Result<Ready> {
     let ensure = || {
         let ready = python.ensure(board)?;
-        if goal == Goal::Tests {
+        if goal != Goal::Demo {
             python.ensure_extras(board)?;
         }
         Ok(ready)

@@ -7,6 +7,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::ladder::{Column, Ending};
+use crate::between::replaced;
 use crate::paths;
 use crate::say::say;
 
@@ -23,7 +24,7 @@ pub(super) fn show(columns: &[Column], writes: bool) -> Result<()> {
     if !writes {
         return Ok(());
     }
-    edit(README, |text| replaced(text, &table))?;
+    edit(README, |text| replaced(text, BEGIN, END, &format!("\n{table}\n")))?;
     edit(BUDGETS, |text| measured(text, columns))?;
     say!("test: wrote the table of {README} and the measurements of {BUDGETS}");
     Ok(())
@@ -103,12 +104,6 @@ fn edit(file: &str, change: impl FnOnce(&str) -> Result<String>) -> Result<()> {
     fs::write(&path, change(&text)?).with_context(|| format!("failed to write `{file}`"))
 }
 
-fn replaced(text: &str, table: &str) -> Result<String> {
-    let (before, rest) = text.split_once(BEGIN).context("failed to find where the table begins")?;
-    let (_, after) = rest.split_once(END).context("failed to find where the table ends")?;
-    Ok(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
-}
-
 /// The programs' file with what was measured now.
 fn measured(text: &str, columns: &[Column]) -> Result<String> {
     let mut budgets: serde_json::Value = serde_json::from_str(text).context("failed to parse it")?;
@@ -144,12 +139,5 @@ mod tests {
         ] {
             assert!(table.contains(line), "{line} in\n{table}");
         }
-    }
-
-    #[test]
-    fn only_the_generated_part_is_replaced() {
-        let text = format!("a\n{BEGIN}old\n{END}b\n");
-        assert_eq!(replaced(&text, "new\n").unwrap(), format!("a\n{BEGIN}\nnew\n\n{END}b\n"));
-        assert!(replaced("a\n", "new\n").is_err());
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Calls between two readings of the clock.
-const CALLS: u32 = 200_000;
+pub(crate) const CALLS: u32 = 50_000;
 
 /// What the child does; `getppid` no room wants.
 const KINDS: [(&str, &str); 3] =

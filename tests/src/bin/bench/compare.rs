@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::{
-    Results,
     figure::{Figure, percent, short},
+    results::Results,
 };
 
 /// What became of a figure.
@@ -29,7 +29,7 @@ fn change(before: &Figure, now: &Figure) -> Change {
 
 pub(crate) fn table(before: &Results, now: &Results) -> String {
     let mut text = format!("{:<51}{:>9}{:>9}\n", format!("against {}", before.kernel), "before", "now");
-    if (&before.kernel, before.processors) != (&now.kernel, now.processors) {
+    if !before.is_like(now) {
         text += "another kernel or another number of processors: nothing here compares like with like\n";
     }
     let (mut unclear, mut new) = (0, 0);

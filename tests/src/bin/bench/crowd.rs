@@ -17,7 +17,7 @@ use probe_tests::{
 
 use crate::{
     figure::Figure,
-    requests::{at_rate, health},
+    requests::{at_rate, health, memory},
 };
 
 const SOCKETS: [usize; 3] = [1, 100, 500];
@@ -95,8 +95,7 @@ fn paid(part: &str, load: &str, reports: &[Report]) -> Vec<Figure> {
         .collect();
     let figures = [
         health(format!("{load}: agent"), "% of a core", reports, "agent_cpu_ratio", 100.0).within(2.0),
-        health(format!("{load}: memory"), "MiB", reports, "agent_rss_bytes", 1.0 / 1024.0 / 1024.0)
-            .within(64.0),
+        memory(format!("{load}: memory"), reports),
         Figure::of(format!("{load}: events"), "per s", &events),
     ];
     figures.map(|figure| Figure { part: part.to_owned(), ..figure }).into()

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 /// Something that was measured in each round.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figure {
     pub(crate) part: String,
     pub(crate) name: String,
@@ -17,6 +17,9 @@ pub(crate) struct Figure {
     /// The most that it may be: of `on / off - 1`, or of `on` where there is no `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) budget: Option<f64>,
+    /// One of so many of its kind that the README does without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_detail: bool,
 }
 
 /// The middle of some values, and between what the true one lies.
@@ -34,7 +37,8 @@ impl Figure {
     /// Values off and on.
     pub(crate) fn pairs(name: impl Into<String>, unit: &str, off: &[f64], on: &[f64]) -> Self {
         let (off, on) = (off.to_vec(), on.to_vec());
-        Self { part: String::new(), name: name.into(), unit: unit.to_owned(), off, on, budget: None }
+        let (part, name, unit) = (String::new(), name.into(), unit.to_owned());
+        Self { part, name, unit, off, on, budget: None, is_detail: false }
     }
 
     /// Values that exist with probe alone.
@@ -58,6 +62,40 @@ impl Figure {
         } else {
             interval(self.on.clone())
         }
+    }
+
+    /// As it is shown: off, on, and the change or between what values it lies.
+    pub(crate) fn cells(&self) -> [String; 3] {
+        let Interval { middle, low, high } = self.interval();
+        let on = short(median(&self.on));
+        if self.is_paired() {
+            let change = format!("{} ({}…{})", percent(middle), percent(low), percent(high));
+            [short(median(&self.off)), on, change]
+        } else {
+            [String::new(), on, format!("{}…{}", short(low), short(high))]
+        }
+    }
+
+    /// Its budget, what it is, and whether it is kept: for certain, for certain not, or not to be told; none without a
+    /// budget.
+    pub(crate) fn verdict(&self) -> Option<[String; 3]> {
+        let budget = self.budget?;
+        let Interval { middle, low, high } = self.interval();
+        let kept = match () {
+            () if high <= budget => "kept",
+            () if low > budget => "exceeded",
+            () => "open",
+        };
+        let show = if self.is_paired() { percent } else { short };
+        Some([show(budget), show(middle), kept.to_owned()])
+    }
+
+    /// The same with five digits of each value: more than any of them is worth.
+    pub(crate) fn rounded(&self) -> Self {
+        let round = |values: &[f64]| {
+            values.iter().map(|value| format!("{value:.4e}").parse().unwrap_or(*value)).collect()
+        };
+        Self { off: round(&self.off), on: round(&self.on), ..self.clone() }
     }
 }
 
@@ -90,37 +128,25 @@ pub(crate) fn interval(mut values: Vec<f64>) -> Interval {
     }
 }
 
-/// What a part measured, in 80 columns.
+/// What a part measured.
 pub(crate) fn table(part: &str, figures: &[Figure]) -> String {
-    let mut text = format!("{part:<40}{:>8}{:>8}{:>24}\n", "off", "on", "change");
+    let name = |figure: &Figure| format!("{}, {}", figure.name, figure.unit);
+    let wide = figures.iter().map(|figure| name(figure).len()).max().unwrap_or_default().max(part.len());
+    let mut text = format!("{part:<wide$}{:>8}{:>8}{:>26}\n", "off", "on", "change");
     for figure in figures {
-        let name = format!("{}, {}", figure.name, figure.unit);
-        let off = if figure.is_paired() { short(median(&figure.off)) } else { String::new() };
-        let Interval { middle, low, high } = figure.interval();
-        let change = if figure.is_paired() {
-            format!("{} ({}…{})", percent(middle), percent(low), percent(high))
-        } else {
-            format!("({}…{})", short(low), short(high))
-        };
-        let _ = writeln!(text, "{name:<40}{off:>8}{:>8}{change:>24}", short(median(&figure.on)));
+        let [off, on, change] = figure.cells();
+        let _ = writeln!(text, "{:<wide$}{off:>8}{on:>8}{change:>26}", name(figure));
     }
     text
 }
 
-/// Each figure that has a budget, and whether it is kept: for certain, for certain not, or not to be told.
+/// Each figure that has a budget.
 pub(crate) fn budgets(figures: &[Figure]) -> String {
     let mut text = String::new();
     for figure in figures {
-        let Some(budget) = figure.budget else { continue };
-        let Interval { middle, low, high } = figure.interval();
-        let kept = match () {
-            () if high <= budget => "kept",
-            () if low > budget => "exceeded",
-            () => "open",
-        };
-        let show = if figure.is_paired() { percent } else { short };
+        let Some([budget, measured, verdict]) = figure.verdict() else { continue };
         let name = format!("{}: {}, {}", figure.part, figure.name, figure.unit);
-        let _ = writeln!(text, "{name:<51}{:>9}{:>10}  {kept}", show(budget), show(middle));
+        let _ = writeln!(text, "{name:<51}{budget:>9}{measured:>10}  {verdict}");
     }
     if text.is_empty() { text } else { format!("{:<51}{:>9}{:>10}\n{text}", "budget", "at most", "measured") }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Files between two readings of the clock.
-const FILES: u32 = 5_000;
+const FILES: u32 = 2_500;
 const BYTES: usize = 64 << 10;
 /// Which files are checkpoints.
 const PROFILE: &str = "name = \"bench\"\n[[stage]]\nfile = \"checkpoints/{doc}/{index}_{stage}.json\"\n";

@@ -10,6 +10,9 @@ use anyhow::{Context as _, Result};
 
 use crate::{calls, files, statements};
 
+/// How often the child is asked for one measurement.
+pub(crate) const TRIES: u32 = 5;
+
 /// The child's side: for every line on stdin nanoseconds of one turn on stdout.
 pub(crate) fn make(what: &str) -> Result<()> {
     let (part, kind) = what.split_once('/').context("no such thing")?;
@@ -57,10 +60,10 @@ impl Repeat {
         self.child.id()
     }
 
-    /// Nanoseconds of a turn, the shortest of three, against what else the machine does.
+    /// Nanoseconds of a turn, the shortest of a few, against what else the machine does.
     pub(crate) fn turn_ns(&mut self) -> Result<f64> {
         let mut shortest = f64::INFINITY;
-        for _ in 0..3 {
+        for _ in 0..TRIES {
             writeln!(self.ask.as_mut().context("the child has no stdin")?)?;
             let mut line = String::new();
             self.answer.read_line(&mut line)?;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Statements between two readings of the clock.
-const STATEMENTS: u32 = 20_000;
+const STATEMENTS: u32 = 10_000;
 
 /// What the child does.
 const KINDS: [(&str, &str); 2] = [("select", "SELECT, prepared"), ("insert", "INSERT")];
