@@ -1,20 +1,16 @@
 //! Struct offsets of the running kernel. Rust programs get no CO-RE relocations, so user space looks the
-//! offsets up in the kernel's BTF and writes them into the object's read-only data before it is loaded;
-//! the verifier then sees constants.
+//! offsets up in the kernel's BTF and puts them into the object's instructions before it is loaded (see `constants`).
 
 macro_rules! offsets {
     ($($field:ident: $structure:literal . $path:literal),+ $(,)?) => {
         /// Byte offsets of the kernel struct members that the programs read.
         #[repr(C)]
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, zerocopy::Immutable, zerocopy::IntoBytes)]
         pub struct KernOffsets {
             $(#[doc = concat!("`", $structure, ".", $path, "`")] pub $field: u32),+
         }
 
         impl KernOffsets {
-            /// What stands in the object until user space has written the real ones.
-            pub const NONE: Self = Self { $($field: 0),+ };
-
             /// Field by field: struct and member path in BTF (`a.b`; `a|b` where kernels differ; `?` at the end where
             /// some have none, which is 0), and the setter.
             pub const FIELDS: &[(&str, &str, fn(&mut Self, u32))] = &[
@@ -90,7 +86,3 @@ offsets! {
     // Until 6.8 members of its own.
     lock_type: "file_lock"."c.flc_type|fl_type",
 }
-
-// SAFETY: `repr(C)`, only `u32` fields: no padding, every bit pattern is a value.
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for KernOffsets {}

@@ -7,6 +7,7 @@
 #![no_std]
 
 pub mod block;
+pub mod constants;
 pub mod file;
 pub mod file_io;
 pub mod header;

@@ -37,7 +37,37 @@ pub struct ExitRaw {
 /// [`Thread::nr`] of a thread that was found at the attach: it may be inside any call.
 pub const NR_UNKNOWN: u32 = u32::MAX;
 
-/// What the kernel side remembers about a traced thread: the value of the `THREADS` map.
+/// Slots that are the first choice of a thread; as many again are a second choice.
+const N_FIRST: u32 = 16_384;
+/// All slots for traced threads.
+pub const N_SLOTS: u32 = 2 * N_FIRST;
+
+/// The slots of a thread, in the order in which they are tried. Ids are given out one after the other, so that those of a
+/// tree hardly ever share the first one; the second ones of those that do are as if by chance.
+#[must_use]
+pub const fn slots_of(tid: u32) -> [u32; 2] {
+    /// 2^32 divided by the golden ratio (Knuth, The Art of Computer Programming, 6.4).
+    const SPREAD: u32 = 0x9e37_79b1;
+    [tid % N_FIRST, N_FIRST + (tid.wrapping_mul(SPREAD) >> (32 - N_FIRST.ilog2()))]
+}
+
+/// Room for one traced thread: the value of the `THREADS` map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slot {
+    /// Its state.
+    pub thread: Thread,
+    /// Its id; 0 where the slot is free.
+    pub tid: u32,
+    /// No implicit padding.
+    pub reserved: u32,
+}
+
+// SAFETY: `repr(C)`, only integers, no padding (a `Thread`, 4+4), so every bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Slot {}
+
+/// What the kernel side remembers about a traced thread.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Thread {
@@ -67,3 +97,23 @@ pub struct Thread {
 // SAFETY: `repr(C)`, only integers, no padding (4+4+8*8), so every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Thread {}
+
+#[cfg(test)]
+mod tests {
+    use super::{N_SLOTS, slots_of};
+
+    /// Every slot is within the table, the two of a thread are different, and threads that share the first one hardly ever
+    /// share the second one.
+    #[test]
+    fn slots_are_apart() {
+        // The most threads that Linux allows.
+        const PID_MAX: u32 = 1 << 22;
+        let mut second: Vec<u32> = (0..PID_MAX).filter(|tid| slots_of(*tid)[0] == 7).map(|tid| slots_of(tid)[1]).collect();
+        let n = second.len();
+        assert_eq!(n, 256);
+        assert!(second.iter().all(|slot| (N_SLOTS / 2..N_SLOTS).contains(slot)));
+        second.sort_unstable();
+        second.dedup();
+        assert_eq!(second.len(), n);
+    }
+}

@@ -1,9 +1,10 @@
-//! Which rooms are on. User space writes the set into the object's read-only data before the load, where the
-//! verifier takes it for a constant: the code of a room that is off is not even loaded.
+//! Which rooms are on. User space puts the set into the object before the load (see `constants`): the code of a room that is off is not even loaded.
+
+use zerocopy::{Immutable, IntoBytes};
 
 /// A set of rooms that can be switched off.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Immutable, IntoBytes)]
 pub struct Rooms(pub u32);
 
 impl Rooms {
@@ -44,7 +45,3 @@ impl Rooms {
         Self(self.0 & !other.0)
     }
 }
-
-// SAFETY: `repr(transparent)` over `u32`.
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for Rooms {}

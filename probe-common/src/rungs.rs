@@ -1,9 +1,11 @@
-//! What the kernel side has to do without. User space writes it into the object's read-only data before the load: the
+//! What the kernel side has to do without. User space puts it into the object before the load (see `constants`): the
 //! code of the rung that is not taken is not even loaded.
+
+use zerocopy::{Immutable, IntoBytes};
 
 /// Hooks that other programs must make up for, and what the verifier does not know yet.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Immutable, IntoBytes)]
 pub struct Missing(pub u32);
 
 impl Missing {
@@ -28,7 +30,3 @@ impl Missing {
         Self(self.0 | other.0)
     }
 }
-
-// SAFETY: `repr(transparent)` over `u32`.
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for Missing {}

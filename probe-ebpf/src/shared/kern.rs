@@ -2,22 +2,16 @@
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_probe_read_kernel as probe_read_kernel};
 use probe_common::{
-    kern::KernOffsets,
     rungs::Missing,
     socket::{AF_INET, AF_INET6, AF_UNIX, MAX_ADDRESS},
 };
 
 use super::{bounds::opaque, kfunc, rungs::is_missing};
 
-/// Written by user space before the object is loaded, from the running kernel's BTF.
-#[unsafe(no_mangle)]
-static KERN: KernOffsets = KernOffsets::NONE;
-
-/// Reads an offset as the verifier's constant; a plain read would be folded to the zero written above.
+/// Where a member stands in its struct.
 macro_rules! offset {
     ($field:ident) => {
-        // SAFETY: a plain static of this object, never written after load.
-        u64::from(unsafe { core::ptr::read_volatile(&raw const KERN.$field) })
+        $crate::shared::constants::constant!(kern.$field)
     };
 }
 

@@ -1,6 +1,7 @@
 //! What the rooms share: emitting with loss counting, kernel structs, system-call arguments.
 
 pub(crate) mod bounds;
+pub(crate) mod constants;
 pub(crate) mod emit;
 pub(crate) mod fdio;
 pub(crate) mod kern;

@@ -2,13 +2,10 @@
 
 use probe_common::rooms::Rooms;
 
-/// Written by user space before the object is loaded.
-#[unsafe(no_mangle)]
-static ROOMS: Rooms = Rooms(u32::MAX);
+use super::constants::constant;
 
-/// Whether a room is on: a constant for the verifier, which drops the branch not taken.
+/// Whether a room is on: the verifier drops the branch not taken.
 #[inline(always)]
 pub(crate) fn is_on(room: Rooms) -> bool {
-    // SAFETY: a plain static of this object, never written after load.
-    unsafe { core::ptr::read_volatile(&raw const ROOMS) }.has(room)
+    Rooms(constant!(rooms) as u32).has(room)
 }

@@ -1,5 +1,5 @@
-//! The kernel's own functions that the programs call where there are such: found by name, tried with the verifier, and put
-//! into the object before it is loaded.
+//! The kernel's own functions that the programs call where there are such: found by name, and tried with the
+//! verifier.
 //!
 //! They change what a run costs and whether a program can be interrupted, never what is seen: without them nothing is
 //! blind.
@@ -12,7 +12,7 @@ use std::{
 use btf_rs::Btf;
 use nix::libc;
 use probe_common::{
-    kfunc::{Kfunc, PREEMPT_DISABLE, PREEMPT_ENABLE, READABLE, call},
+    kfunc::{self, Kfunc, PREEMPT_DISABLE, PREEMPT_ENABLE, READABLE, call},
     rungs::Missing,
 };
 
@@ -32,9 +32,9 @@ const READ: u64 = 0x0179;
 /// Functions with the numbers that this kernel calls them by.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kfuncs {
-    readable: Option<u32>,
+    pub(super) readable: Option<u32>,
     /// The beginning, and the end.
-    undivided: Option<[u32; 2]>,
+    pub(super) undivided: Option<[u32; 2]>,
 }
 
 impl Kfuncs {
@@ -60,18 +60,16 @@ impl Kfuncs {
         if self.readable.is_some() { Missing::NOTHING } else { Missing::DIRECT_READS }
     }
 
-    /// The object with its calls in place.
-    pub(super) fn put_into(&self, object: &[u8]) -> Vec<u8> {
+    /// What is to stand in place of an instruction of the object, where that is one of the words for these functions.
+    pub(super) fn in_place_of(&self, instruction: u64) -> Option<u64> {
+        let kfunc = kfunc::ALL.into_iter().find(|kfunc| kfunc.word == instruction)?;
         let [begin, end] = self.undivided.map_or([None; 2], |pair| pair.map(Some));
-        let mut object = object.to_vec();
-        for (kfunc, number) in [(READABLE, self.readable), (PREEMPT_DISABLE, begin), (PREEMPT_ENABLE, end)] {
-            let instruction = number.map_or(kfunc.without, call).to_le_bytes();
-            // Instructions are eight bytes each, in sections that begin at such a boundary.
-            for at in object.chunks_exact_mut(8).filter(|at| **at == kfunc.word.to_le_bytes()) {
-                at.copy_from_slice(&instruction);
-            }
-        }
-        object
+        let number = match kfunc {
+            READABLE => self.readable,
+            PREEMPT_DISABLE => begin,
+            _ => end,
+        };
+        Some(number.map_or(kfunc.without, call))
     }
 }
 
@@ -107,34 +105,4 @@ fn is_accepted(instructions: &[u64]) -> bool {
     // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
     drop(unsafe { OwnedFd::from_raw_fd(fd) });
     true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every word is replaced, by the call or by what stands for it, and nothing else changes.
-    #[test]
-    fn words_are_replaced() {
-        let words = [READABLE.word, 7, PREEMPT_DISABLE.word, PREEMPT_ENABLE.word, READABLE.word];
-        let object: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let put = |kfuncs: &Kfuncs| -> Vec<u64> {
-            let object = kfuncs.put_into(&object);
-            object.chunks_exact(8).map(|at| u64::from_le_bytes(at.try_into().unwrap())).collect()
-        };
-        let all = Kfuncs { readable: Some(5), undivided: Some([6, 8]) };
-        assert_eq!(put(&all), [call(5), 7, call(6), call(8), call(5)]);
-        let [give_back, go_on] = [READABLE.without, PREEMPT_DISABLE.without];
-        assert_eq!(put(&Kfuncs::default()), [give_back, 7, go_on, go_on, give_back]);
-    }
-
-    /// The object does call them: a compiler that dropped or changed the words would leave programs without them.
-    #[test]
-    fn the_object_has_the_words() {
-        let object = super::super::load::OBJECT;
-        for kfunc in [READABLE, PREEMPT_DISABLE, PREEMPT_ENABLE] {
-            let n = object.chunks_exact(8).filter(|at| **at == kfunc.word.to_le_bytes()).count();
-            assert!(object.is_empty() || n > 0, "no call of {}", kfunc.name);
-        }
-    }
 }

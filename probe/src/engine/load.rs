@@ -12,14 +12,14 @@ use aya::{
     programs::{Program, ProgramError, ProgramFd, RawTracePoint, UProbe, uprobe::UProbeScope},
 };
 use probe_common::{
+    constants::Constants,
     kern::KernOffsets,
     loss::LossCause,
-    process::{NR_UNKNOWN, Thread},
     rooms::Rooms,
     socket::OpStats,
 };
 
-use super::{blocks::BlockMaps, disks::Disks, files::FileMaps, kern, kfuncs::Kfuncs};
+use super::{blocks::BlockMaps, disks::Disks, files::FileMaps, kern, kfuncs::Kfuncs, object, threads::Threads};
 use crate::{
     event::{DiskRequests, SyscallStats},
     probes::{
@@ -28,13 +28,6 @@ use crate::{
         socket,
     },
 };
-
-/// The kernel side, compiled by build.rs; empty when it was built with `PROBE_SKIP_EBPF=1`.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-kernel"));
-
-/// Insert only what is not there (include/uapi/linux/bpf.h): the fork event may have come first, and its
-/// state is the better one.
-const BPF_NOEXIST: u64 = 1;
 
 /// What can be set before the object is loaded.
 #[derive(Debug)]
@@ -80,7 +73,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     ring_bytes: usize,
-    threads: HashMap<MapData, u32, Thread>,
+    threads: Threads,
     ports: Array<MapData, u64>,
     unix_used: Array<MapData, u32>,
     unix_inodes: HashMap<MapData, u64, u32>,
@@ -136,27 +129,29 @@ impl Kernel {
     }
 
     fn load_knowing(known: &Known, config: &LoadConfig<'_>, lower: &[Lower]) -> Result<Self> {
-        if OBJECT.is_empty() {
+        if object::OBJECT.is_empty() {
             bail!("failed to load the kernel side: this binary was built without it (PROBE_SKIP_EBPF)");
         }
         let missing = lower.iter().fold(known.kfuncs.missing(), |all, lower| all.with(lower.rung.missing));
+        let constants = Constants {
+            kern: known.offsets,
+            rooms: config.rooms,
+            missing,
+            follow_children: u32::from(config.follow_children),
+        };
         let mut ebpf = EbpfLoader::new()
             // The programs have no CO-RE relocations: parsing the kernel's types again would only cost time.
             .btf(None)
             .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global("KERN", &known.offsets, true)
-            .override_global("FOLLOW_CHILDREN", &u8::from(config.follow_children), true)
-            .override_global("ROOMS", &config.rooms, true)
-            .override_global("MISSING", &missing, true)
             .map_max_entries("EVENTS", config.ring_bytes)
-            .load(&known.kfuncs.put_into(OBJECT))
+            .load(&object::completed(&known.kfuncs, &constants))
             .context("failed to load the kernel side; see `probe doctor`")?;
         Ok(Self {
             #[cfg(feature = "kernel-log")]
             logger: aya_log::EbpfLogger::init(&mut ebpf).context("failed to open the kernel side's log")?,
             ring: take(&mut ebpf, "EVENTS")?,
             ring_bytes: config.ring_bytes as usize,
-            threads: take(&mut ebpf, "THREADS")?,
+            threads: Threads::take(&mut ebpf)?,
             ports: take(&mut ebpf, "LISTEN_PORTS")?,
             unix_used: take(&mut ebpf, "UNIX_USED")?,
             unix_inodes: take(&mut ebpf, "UNIX_INODES")?,
@@ -278,20 +273,14 @@ impl Kernel {
 
     /// Traces a thread that exists already. It may be inside any system call.
     pub fn trace_thread(&mut self, pid: u32, tid: u32) -> Result<()> {
-        let thread = Thread { pid, nr: NR_UNKNOWN, ..Thread::default() };
-        match self.threads.insert(tid, thread, BPF_NOEXIST) {
-            Ok(()) => Ok(()),
-            Err(error) if is_errno(&error, nix::errno::Errno::EEXIST) => Ok(()),
-            Err(error) => {
-                Err(error).with_context(|| format!("failed to trace thread {tid} of process {pid}"))
-            }
-        }
+        self.threads
+            .add(pid, tid)
+            .with_context(|| format!("failed to trace thread {tid} of process {pid}"))
     }
 
     /// Stops tracing a thread; it may be gone already.
     pub fn forget_thread(&mut self, tid: u32) {
-        // Not there: its exit event came first.
-        let _ = self.threads.remove(&tid);
+        self.threads.remove(tid);
     }
 
     /// Treats connections to this local port as the target's.
@@ -386,10 +375,6 @@ pub(super) fn take<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
 ) -> Result<M> {
     let map = ebpf.take_map(name).ok_or_else(|| anyhow!("the kernel object has no map `{name}`"))?;
     M::try_from(map).with_context(|| format!("failed to open the kernel map `{name}`"))
-}
-
-fn is_errno(error: &aya::maps::MapError, errno: nix::errno::Errno) -> bool {
-    matches!(error, aya::maps::MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(errno as i32))
 }
 
 /// Keeps the last lines of the verifier's log: they say what it refused.

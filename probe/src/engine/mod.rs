@@ -11,11 +11,13 @@ mod kfuncs;
 mod live;
 mod load;
 mod mark;
+mod object;
 mod plan;
 mod pump;
 pub mod record;
 mod streams;
 mod summary;
+mod threads;
 mod tree;
 mod uprobes;
 

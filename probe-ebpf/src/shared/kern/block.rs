@@ -1,6 +1,6 @@
 //! Questions about requests of block devices, in the kernel's own structs.
 
-use super::{KERN, read};
+use super::read;
 
 /// What a request says of itself.
 pub(crate) struct Request {

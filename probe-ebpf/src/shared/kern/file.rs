@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_get_current_task;
 use probe_common::file::FileId;
 
-use super::{KERN, read};
+use super::read;
 
 /// An open file: the address of its `struct file`; none when the current task has no such descriptor.
 #[inline(always)]

@@ -1,10 +1,11 @@
 //! The process room: keeps the set of traced threads, by fork, exec and exit, never by name.
 
+mod threads;
+
 use aya_ebpf::{
     EbpfContext,
     helpers::{bpf_get_current_comm, bpf_ktime_get_ns},
-    macros::{map, raw_tracepoint},
-    maps::HashMap,
+    macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
 use probe_common::{
@@ -14,28 +15,14 @@ use probe_common::{
 };
 
 use crate::shared::{
+    constants::constant,
     emit::{emit, lose},
     kern,
     kfunc::Undivided,
     log::log,
 };
 
-/// The traced threads. A hash map because thread ids are sparse (up to 4 million) and membership must be
-/// exact; the one look-up is at once the filter and the state of the call in flight, and entries live as
-/// long as the thread, so nothing is inserted or removed per event.
-#[map]
-static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(16_384, 0);
-
-/// 0 keeps to the processes that were named; written before load.
-#[unsafe(no_mangle)]
-static FOLLOW_CHILDREN: u8 = 1;
-
-/// State of a traced thread; none for all others. The pointer stays valid for the program's run; only the
-/// thread itself writes it while it is in the kernel.
-#[inline(always)]
-pub(crate) fn traced(tid: u32) -> Option<*mut Thread> {
-    THREADS.get_ptr_mut(tid)
-}
+pub(crate) use threads::traced;
 
 /// Header of a record about the current task.
 #[inline(always)]
@@ -57,14 +44,11 @@ fn try_fork(ctx: &RawTracePointContext) -> Option<i32> {
         return None;
     };
     let is_process = child_pid != ctx.tgid();
-    // SAFETY: a plain static of this object, never written after load.
-    if is_process && unsafe { core::ptr::read_volatile(&raw const FOLLOW_CHILDREN) } == 0 {
+    if is_process && constant!(follow_children) == 0 {
         return None;
     }
     let thread = Thread { pid: child_pid, ..Thread::default() };
-    if THREADS.insert(child_tid, thread, 0).is_err() {
-        lose(LossCause::ThreadTableFull);
-    }
+    threads::add(child_tid, thread);
     log!(ctx, "fork: thread {} of process {}", child_tid, child_pid);
     if is_process {
         // SAFETY: a helper without arguments.
@@ -86,11 +70,10 @@ fn try_exec(ctx: &RawTracePointContext) -> Option<i32> {
     traced(old_tid)?;
     if old_tid != ctx.pid() {
         let thread = Thread { pid: ctx.tgid(), ..Thread::default() };
-        if THREADS.insert(ctx.pid(), thread, 0).is_err() {
-            lose(LossCause::ThreadTableFull);
-        }
-        // The leader's own exit may have removed it already.
-        let _ = THREADS.remove(old_tid);
+        // Its own exit may have removed the leader already.
+        threads::remove(ctx.pid());
+        threads::add(ctx.pid(), thread);
+        threads::remove(old_tid);
     }
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -108,8 +91,7 @@ pub(crate) fn process_exit(ctx: RawTracePointContext) -> i32 {
 
 fn try_exit(ctx: &RawTracePointContext) -> Option<i32> {
     traced(ctx.pid())?;
-    // Present: looked up above, and only this thread's own exit removes it.
-    let _ = THREADS.remove(ctx.pid());
+    threads::remove(ctx.pid());
     if ctx.pid() == ctx.tgid() {
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_ktime_get_ns() };
