@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::{Exchange, Finding, Timing, websocket::WebSockets};
-use crate::event::{Accepted, Closed, ConnId, Ending, Event, Request, Response, Unconnected};
+use crate::event::{
+    Accepted, Closed, ConnId, Ending, Event, GivenUp, Request, Response, Sample, StepDown, Unconnected,
+};
 
 /// State over all connections. Its size is bounded by the connections that are open.
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ impl Correlator {
             Event::MessageAcked(acked) => self.websockets.acked(acked, out),
             Event::Pong(pong) => self.websockets.pong(pong, out),
             Event::CloseFrame(close) => self.websockets.close_frame(close),
+            Event::StepDown(StepDown { what: GivenUp::Connections(sample), .. }) => self.keep(*sample),
             _ => {}
         }
     }
@@ -62,6 +65,12 @@ impl Correlator {
                 out.push(Finding::Exchange(exchange(request, &response, None)));
             }
         }
+    }
+
+    /// Forgets all other connections: how their requests will end is not seen, so that they neither end nor were begun.
+    fn keep(&mut self, sample: Sample) {
+        self.conns.retain(|conn, _| sample.has(*conn));
+        self.websockets.keep(sample);
     }
 
     fn accepted(&mut self, accepted: &Accepted, out: &mut Vec<Finding>) {

@@ -9,7 +9,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
-    programs::{Program, ProgramError, ProgramFd, RawTracePoint, UProbe, uprobe::UProbeScope},
+    programs::{
+        Program, ProgramError, ProgramFd, RawTracePoint, UProbe,
+        uprobe::{UProbeLinkId, UProbeScope},
+    },
 };
 use probe_common::{
     loss::LossCause,
@@ -21,7 +24,7 @@ use probe_common::{
 
 use super::{blocks::BlockMaps, disks::Disks, files::FileMaps, kern};
 use crate::{
-    event::{DiskRequests, SyscallStats},
+    event::{DiskRequests, Sample, SyscallStats},
     probes::{
         self,
         rungs::{self, Fallback},
@@ -74,6 +77,11 @@ pub struct Kernel {
     quic: HashMap<MapData, u32, u64>,
     losses: PerCpuArray<MapData, u64>,
     op_stats: PerCpuArray<MapData, OpStats>,
+    sample: Array<MapData, u32>,
+    /// Threads inside SQLite; what is known of each is the kernel side's alone.
+    sqlite_inside: HashMap<MapData, u32, [u64; 5]>,
+    /// Probes on functions, by their programs.
+    on_functions: Vec<(String, UProbeLinkId)>,
     files: Option<FileMaps>,
     blocks: BlockMaps,
     /// Keeps the programs that others hand on to.
@@ -146,6 +154,9 @@ impl Kernel {
             quic: take(&mut ebpf, "QUIC")?,
             losses: take(&mut ebpf, "LOSS")?,
             op_stats: take(&mut ebpf, "OP_STATS")?,
+            sample: take(&mut ebpf, "SAMPLE")?,
+            sqlite_inside: take(&mut ebpf, "SQLITE_INSIDE")?,
+            on_functions: Vec::new(),
             tails: take(&mut ebpf, "FILE_IO_TAILS")?,
             files: Some(FileMaps::take(&mut ebpf)?),
             blocks: BlockMaps::take(&mut ebpf)?,
@@ -205,22 +216,48 @@ impl Kernel {
     /// Puts a program on an instruction of a file, for the processes of this scope, until this is dropped.
     pub fn attach_function(
         &mut self,
-        program: &str,
+        name: &str,
         file: &Path,
         offset: u64,
         scope: UProbeScope,
     ) -> Result<()> {
         let program: &mut UProbe = self
             .ebpf
-            .program_mut(program)
+            .program_mut(name)
             .ok_or_else(|| anyhow!("the object has no such program"))?
             .try_into()?;
         if program.fd().is_err() {
             // Only now: most targets have no use for it, and the verifier's work is part of every attach.
             program.load().map_err(verifier_says)?;
         }
-        program.attach(offset, file, scope)?;
+        let link = program.attach(offset, file, scope)?;
+        self.on_functions.push((name.to_owned(), link));
         Ok(())
+    }
+
+    /// Takes these programs from all functions. They stay loaded, since what they cost and lost still counts.
+    pub(super) fn detach_functions(&mut self, programs: &[&str]) -> Result<()> {
+        let links = self.on_functions.extract_if(.., |(name, _)| programs.contains(&name.as_str()));
+        for (name, link) in links {
+            let program: &mut UProbe =
+                self.ebpf.program_mut(&name).context("the object has no such program")?.try_into()?;
+            program.detach(link).with_context(|| format!("failed to detach `{name}`"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes all threads out of SQLite: no probe is left that would see them leave it.
+    pub(super) fn forget_statements(&mut self) {
+        let threads: Vec<u32> = self.sqlite_inside.keys().filter_map(std::result::Result::ok).collect();
+        for thread in threads {
+            // Gone already: it had to make room.
+            let _ = self.sqlite_inside.remove(&thread);
+        }
+    }
+
+    /// Follows these connections only, from now on.
+    pub(super) fn keep(&mut self, sample: Sample) -> Result<()> {
+        self.sample.set(0, sample.mask(), 0).context("failed to tell the kernel side the sample")
     }
 
     /// Loads and attaches each hook on its own, and detaches them again.
