@@ -98,6 +98,9 @@ impl Analysis {
             is_finished: true,
             drift: None,
             too_short: None,
+            sampled: None,
+            sampled_stages: None,
+            without_statements: None,
             doubt: None,
         };
         let judged = judge(&self.profile, &part.numbers, &part.name, &confidence);

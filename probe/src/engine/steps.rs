@@ -13,7 +13,7 @@ use super::{
 use crate::{
     event::{Budget, GivenUp, StepDown},
     probes::sqlite,
-    report::percent,
+    report::of_a_core,
 };
 
 /// The steps of a run; none where it has no budget.
@@ -42,15 +42,18 @@ impl Steps {
             statements: uprobes.has_any(sqlite::STATEMENTS.functions),
             connections: self.rooms.has(Rooms::SOCKET),
         };
-        let (limit, cost_before) = (percent(controller.limit()), look.cost());
+        let (limit, cost_before) = (of_a_core(controller.limit()), look.cost());
         match controller.look(look, spare) {
             None => {}
             Some(Decision::NothingLeft) => tracing::warn!(
-                "the budget of {limit} of a core cannot be kept: it costs {}, and nothing is left to be given up",
-                percent(cost_before)
+                "the budget of {limit} cannot be kept: the run costs {}, and nothing is left to be given up",
+                of_a_core(cost_before)
             ),
             Some(Decision::GiveUp(what)) => {
-                tracing::warn!("over the budget of {limit} of a core with {}: {what}", percent(cost_before));
+                tracing::warn!(
+                    "the run costs {}, over its budget of {limit}: {what}",
+                    of_a_core(cost_before)
+                );
                 match what {
                     GivenUp::Statements => {
                         uprobes.give_up(kernel, sqlite::STATEMENTS.functions)?;

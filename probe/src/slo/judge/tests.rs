@@ -13,6 +13,9 @@ const SURE: Confidence = Confidence {
     is_finished: true,
     drift: None,
     too_short: None,
+    sampled: None,
+    sampled_stages: None,
+    without_statements: None,
     doubt: None,
 };
 
