@@ -98,7 +98,8 @@ impl Analysis {
             is_finished: true,
             drift: None,
             too_short: None,
-            sampled: None,
+            // Why is told at the end.
+            sampled: self.course.is_sampled().then(String::new),
             sampled_stages: None,
             without_statements: None,
             doubt: None,

@@ -291,6 +291,21 @@ mod tests {
         ));
     }
 
+    /// A request on a connection that is followed no longer was none: not in flight at the end, not aborted.
+    #[test]
+    fn outside_the_sample() {
+        let step = |one_in| {
+            let what = GivenUp::Connections(Sample { one_in });
+            Event::StepDown(StepDown { ts_ns: 3, what, cost_before: 0.0 })
+        };
+        let begun = Event::Request(request(Some(1), 2, 2));
+        let closed = Closed { ts_ns: 9, conn: 1, port: 80, reset: true, unaccepted: false, acked_ns: None };
+        assert!(Sample { one_in: 2 }.has(1) && !Sample { one_in: 4 }.has(1));
+        assert_eq!(run(&[begun.clone(), step(2)]).len(), 1);
+        assert_eq!(run(&[begun.clone(), step(2), step(4)]), []);
+        assert_eq!(run(&[begun, step(4), Event::Closed(closed)]), []);
+    }
+
     proptest! {
         /// Whatever the time stamps, the parts add up to the latency, and nothing is negative.
         #[test]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::StepDown;
+use super::{GivenUp, StepDown};
 use crate::profile::Unit;
 
 /// A phase began, and with it the one before ended.
@@ -62,6 +62,13 @@ pub struct Course {
     /// What it gave up of its view, in the order of time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepDown>,
+}
+
+impl Course {
+    /// Not all connections are followed any more.
+    pub fn is_sampled(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.what, GivenUp::Connections(_)))
+    }
 }
 
 /// The load command of a phase ended, or was ended.

@@ -61,7 +61,8 @@ pub(super) fn blind_spots<'a>(
             GivenUp::Connections(Sample { one_in }) => (
                 format!(
                     "all but 1 in {one_in} connections from {at_s:.1} s on: counts and rates of accepts, requests, \
-                     calls and WebSockets are those of the sample, and no lock wait is joined with a request"
+                     calls, WebSockets and stages told by requests are those of the sample, and no lock wait is joined with \
+                     a request"
                 ),
                 "",
             ),
