@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::{Exchange, Finding, Timing, websocket::WebSockets};
-use crate::event::{
-    Accepted, Closed, ConnId, Ending, Event, GivenUp, Request, Response, Sample, StepDown, Unconnected,
-};
+use crate::event::{Accepted, Closed, ConnId, Ending, Event, Request, Response, Sample, Unconnected};
 
 /// State over all connections. Its size is bounded by the connections that are open.
 #[derive(Debug, Default)]
@@ -43,7 +41,7 @@ impl Correlator {
             Event::MessageAcked(acked) => self.websockets.acked(acked, out),
             Event::Pong(pong) => self.websockets.pong(pong, out),
             Event::CloseFrame(close) => self.websockets.close_frame(close),
-            Event::StepDown(StepDown { what: GivenUp::Connections(sample), .. }) => self.keep(*sample),
+            Event::StepDown(step) => self.keep(step.sample()),
             _ => {}
         }
     }
@@ -166,6 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::{GivenUp, StepDown};
 
     fn request(arrival_ns: Option<u64>, first_read_ns: u64, last_read_ns: u64) -> Request {
         Request {

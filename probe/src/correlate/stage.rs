@@ -8,9 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::Finding;
-use crate::event::{
-    ConnId, Event, FileWritten, GivenUp, Marker, Placed, Request, Response, Sample, StepDown,
-};
+use crate::event::{ConnId, Event, FileWritten, Marker, Placed, Request, Response, Sample};
 use crate::profile::{Profile, StageBy, StageMatch};
 use doc::{Activity, Doc};
 pub use doc::{Began, StageRun};
@@ -120,7 +118,7 @@ impl StageTracker {
             }
             Event::SlowCall(call) => out.push(Finding::SlowCall(Box::new(call.clone()))),
             Event::Marker(marker) => self.marker(marker, out),
-            Event::StepDown(StepDown { what: GivenUp::Connections(sample), .. }) => self.keep(*sample),
+            Event::StepDown(step) => self.keep(step.sample()),
             Event::Request(request) => self.request(request),
             Event::Response(response) => self.response(response, out),
             _ => {}

@@ -185,9 +185,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
                 pump.drain(&mut kernel, &mut tree);
                 tree.take_appeared().for_each(|pid| uprobes.appeared(pid));
                 uprobes.tick(&mut kernel);
-                if let Some(look) = health.tick(&kernel) {
-                    steps.look(look, &mut kernel, &mut uprobes, &mut pump)?;
-                }
+                steps.look(health.tick(&kernel), &mut kernel, &mut uprobes, &mut pump)?;
             }
             Tick::Second => {
                 tree.second();

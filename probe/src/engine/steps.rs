@@ -29,15 +29,15 @@ impl Steps {
         Self { controller: limit.map(Controller::new), rooms, given_up: Rooms::NONE }
     }
 
-    /// Takes what the run cost of late, and does what follows.
+    /// Takes what the run cost of late, where that has just been measured, and does what follows.
     pub(super) fn look(
         &mut self,
-        look: Look,
+        look: Option<Look>,
         kernel: &mut Kernel,
         uprobes: &mut Uprobes,
         pump: &mut Pump,
     ) -> Result<()> {
-        let Some(controller) = &mut self.controller else { return Ok(()) };
+        let (Some(look), Some(controller)) = (look, &mut self.controller) else { return Ok(()) };
         let spare = Spare {
             statements: uprobes.has_any(sqlite::STATEMENTS.functions),
             connections: self.rooms.has(Rooms::SOCKET),

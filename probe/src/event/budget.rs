@@ -19,6 +19,16 @@ pub struct StepDown {
     pub cost_before: f64,
 }
 
+impl StepDown {
+    /// The connections that are left by it.
+    pub const fn sample(&self) -> Sample {
+        match self.what {
+            GivenUp::Statements => Sample::ALL,
+            GivenUp::Connections(sample) => sample,
+        }
+    }
+}
+
 /// A part of the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -46,12 +46,9 @@ pub(super) fn sentence(budget: &Budget) -> String {
     format!("{}, {kept}{since}{}", of_a_core(budget.limit), steps.collect::<String>())
 }
 
-/// What each step took from view.
-pub(super) fn blind_spots<'a>(
-    summary: &'a Summary,
-    course: &'a Course,
-) -> impl Iterator<Item = BlindSpot> + 'a {
-    course.steps.iter().map(move |step| {
+/// What was not seen, with what each step took from view.
+pub(super) fn blind_spots(summary: &Summary, course: &Course) -> Vec<BlindSpot> {
+    let given_up = course.steps.iter().map(|step| {
         let at_s = at_s(step, summary);
         let (what, without) = match step.what {
             GivenUp::Statements => (
@@ -73,7 +70,8 @@ pub(super) fn blind_spots<'a>(
             why: format!("the run cost {}, over its budget{limit}", of_a_core(step.cost_before)),
             remedy: format!("a larger --budget, or none{without}"),
         }
-    })
+    });
+    summary.blind_spots.iter().cloned().chain(given_up).collect()
 }
 
 /// That the budget was not kept.
@@ -101,8 +99,9 @@ pub(super) fn sampled(summary: &Summary, course: &Course, span: &Span<'_>) -> Op
         }
     }
     let ((one_in, at_s), before) = samples.split_first()?;
-    let before: String =
+    let before: Vec<String> =
         before.iter().map(|(one_in, at_s)| format!(", 1 in {one_in} from {at_s:.1} s on")).collect();
+    let before = before.concat();
     let is_uneven = samples.last().is_some_and(|(_, at_s)| *at_s > span.phase.start_s);
     let uneven = if is_uneven { ", so that the time before weighs more" } else { "" };
     Some(format!("1 in {one_in} connections was followed from {at_s:.1} s on{before}{uneven}"))
@@ -116,13 +115,19 @@ pub(super) fn without_statements(summary: &Summary, course: &Course, span: &Span
         .then(|| format!("SQLite statements were not seen from {at_s:.1} s on, to keep the budget"))
 }
 
-/// Requests tell the stages of this profile, or how they are to be read.
-pub(super) fn has_stages_by_requests(profile: &Profile) -> bool {
+/// The same of stages: where requests tell them, or how they are to be read, all that is said of them is in doubt.
+pub(super) fn sampled_stages(
+    summary: &Summary,
+    course: &Course,
+    span: &Span<'_>,
+    profile: &Profile,
+) -> Option<String> {
     let rules = &profile.stages;
     let is_request = |by: &StageBy| matches!(by, StageBy::Endpoint { .. });
-    rules.rules.iter().any(|rule| is_request(&rule.by))
+    let is_told = rules.rules.iter().any(|rule| is_request(&rule.by))
         || !rules.edits.is_empty()
-        || !rules.resumes.is_empty()
+        || !rules.resumes.is_empty();
+    sampled(summary, course, span).filter(|_| is_told)
 }
 
 fn at_s(step: &StepDown, summary: &Summary) -> f64 {

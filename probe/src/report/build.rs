@@ -38,7 +38,6 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
     let lost = summary.lost.values().fold(0u64, |sum, lost| sum.saturating_add(*lost));
     let loss_ratio = lost as f64 / summary.events.saturating_add(lost).max(1) as f64;
     let undecoded_ratio = undecoded_ratio(summary, whole);
-    let has_stages_by_requests = budget::has_stages_by_requests(profile);
     let confidence = |span: &Span<'_>| Confidence {
         duration_s: span.duration_s,
         loss_ratio,
@@ -47,7 +46,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
         drift: course::drift(summary, phases, span, 0.0),
         too_short: course::too_short(phases, span),
         sampled: budget::sampled(summary, course, span),
-        sampled_stages: budget::sampled(summary, course, span).filter(|_| has_stages_by_requests),
+        sampled_stages: budget::sampled_stages(summary, course, span, profile),
         without_statements: budget::without_statements(summary, course, span),
         doubt: doubt_of(summary, span, profile),
     };
@@ -76,12 +75,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
                 look_s: Distribution::from(whole.gpus().look()),
                 cpu_ratio: summary.gpu_cpu_ratio,
             }),
-            blind_spots: summary
-                .blind_spots
-                .iter()
-                .cloned()
-                .chain(budget::blind_spots(summary, course))
-                .collect(),
+            blind_spots: budget::blind_spots(summary, course),
         },
         accept: Accept { listeners: listeners(summary, whole) },
         endpoints: spans.iter().flat_map(endpoints).collect(),
