@@ -314,9 +314,8 @@ fn what_was_given_up_says_so() {
         let judgement = load.judge(objective, run).remove(0);
         (judgement.verdict, judgement.reason)
     };
-    for metric in ["rate", "requests"] {
-        let objective = format!("metric = '{metric}'\ntarget = '1'\nlimit = '1'")
-            .replace("'1'", if metric == "rate" { "'1/s'" } else { "1" });
+    for (metric, level) in [("rate", "'1/s'"), ("requests", "1")] {
+        let objective = format!("metric = '{metric}'\ntarget = {level}\nlimit = {level}");
         assert_eq!(judged(&objective, &SURE), (Verdict::Pass, None), "{metric}");
         assert_eq!(judged(&objective, &sampled), (Verdict::Inconclusive, Some(all.to_owned())), "{metric}");
     }
@@ -324,7 +323,8 @@ fn what_was_given_up_says_so() {
         assert_eq!(judged(objective, &sampled), (Verdict::Pass, Some(all.to_owned())), "{objective}");
     }
     let why = |of: &str, metric: &str, run: &Confidence| {
-        let level = if metric.contains('.') { "'1s'" } else { "1" };
+        let is_time = metric.contains('.') && !of.starts_with("resource");
+        let level = if is_time { "'1s'" } else { "1" };
         judged(&format!("{of}\nmetric = '{metric}'\ntarget = {level}\nlimit = {level}"), run)
             .1
             .unwrap_or_default()
