@@ -52,6 +52,21 @@ pub const CONN_UPGRADED: u32 = 1 << 9;
 /// The tree asked for it, and the handshake is under way.
 pub const CONN_CONNECTING: u32 = 1 << 10;
 
+/// Whether a connection is in the sample that a mask of low bits leaves: one in `mask + 1`, all for 0. Both sides decide by
+/// this, and a mask with one more bit leaves a part of the sample before it: whoever is still in it always was.
+///
+/// An id is a time and a processor, of which no bit is even: this is the finalizer of MurmurHash3, after which each one is.
+#[inline(always)]
+#[must_use]
+pub const fn is_in_sample(conn: u64, mask: u32) -> bool {
+    if mask == 0 {
+        return true;
+    }
+    let mixed = (conn ^ (conn >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    (mixed >> 33) & mask as u64 == 0
+}
+
 /// Room for an address: `sun_path` of a Unix-domain socket has 108 bytes; a power of two for the verifier.
 pub const MAX_ADDRESS: usize = 128;
 

@@ -15,6 +15,8 @@ use crate::slo::{Confidence, Verdict, judge};
 
 /// Load commands that are kept: one per phase, and a recording may be anyone's.
 const MAX_LOADS: usize = 100;
+/// Steps that are kept: there are far fewer kinds of them, and again a recording may be anyone's.
+const MAX_STEPS: usize = 100;
 
 /// Everything right of the events.
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl Analysis {
             Event::Abort(abort) => {
                 self.course.abort.get_or_insert_with(|| abort.clone());
             }
+            Event::StepDown(step) if self.course.steps.len() < MAX_STEPS => self.course.steps.push(*step),
             _ => {}
         }
         self.work.event(event);
@@ -95,6 +98,10 @@ impl Analysis {
             is_finished: true,
             drift: None,
             too_short: None,
+            // Why is told at the end.
+            sampled: self.course.is_sampled().then(String::new),
+            sampled_stages: None,
+            without_statements: None,
             doubt: None,
         };
         let judged = judge(&self.profile, &part.numbers, &part.name, &confidence);

@@ -51,9 +51,17 @@ fn help_and_version() -> Result<()> {
         ensure!(help.stdout.contains(word), "{word}: {help:?}");
     }
     let help = end_of(&mut probe(&["attach", "--help"])?)?;
-    for word in
-        ["--pid", "--port", "--cgroup", "--profile", "--duration", "--out", "--record", "--no-children"]
-    {
+    for word in [
+        "--pid",
+        "--port",
+        "--cgroup",
+        "--profile",
+        "--duration",
+        "--out",
+        "--record",
+        "--budget",
+        "--no-children",
+    ] {
         ensure!(help.stdout.contains(word), "{word}: {help:?}");
     }
     ensure!(!help.stdout.contains("--btf") && !help.stdout.contains("--ring-mib"), "{help:?}");
@@ -74,6 +82,11 @@ fn wrong_arguments() -> Result<()> {
         (&["attach", "--port", "99999"], "99999 is not in"),
         (&["attach", "--pid", "1", "--duration", "soon"], "unknown unit `soon`"),
         (&["attach", "--pid", "1", "--inconclusive", "maybe"], "possible values"),
+        (&["attach", "--pid", "1", "--budget", "0"], "write a percentage (1%, 0.5%)"),
+        (&["attach", "--pid", "1", "--budget", "abc"], "write a percentage (1%, 0.5%)"),
+        (&["attach", "--pid", "1", "--budget", "0%"], "above 0% and at most 100%"),
+        (&["attach", "--pid", "1", "--budget", "-1%"], "not a share of one core"),
+        (&["run", "--pid", "1", "--budget", "101%"], "above 0% and at most 100%"),
         (&["attach", "--pid", "1", "--ring-mib", "3"], "power of two"),
         (&["report"], "Usage"),
     ] {

@@ -49,6 +49,9 @@ pub(crate) fn accept(ctx: &RawTracePointContext, call: &Call) -> Option<i32> {
     let conn = unsafe { &mut *conn };
     conn.flags |= CONN_ACCEPTED | CONN_SERVER;
     log!(ctx, "accept: port {} fd {}", port, call.ret);
+    if !conns::is_sampled(conn) {
+        return None;
+    }
     emit(&AcceptRaw {
         header: process::header(ctx, Kind::Accept, call.ts_ns),
         conn: conn.id,

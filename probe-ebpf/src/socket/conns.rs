@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use probe_common::{
     loss::LossCause,
-    socket::{CONN_CLOSED, CONN_HANDSHAKE, CONN_SERVER, Conn},
+    socket::{CONN_CLOSED, CONN_HANDSHAKE, CONN_SERVER, Conn, is_in_sample},
 };
 
 use crate::shared::{emit::lose, kern};
@@ -22,6 +22,16 @@ static CONNS: LruHashMap<u64, Conn> = LruHashMap::with_max_entries(65_536, 0);
 /// Bit set of local ports on which the tree listens: 1024 words of 64 ports.
 #[map]
 static LISTEN_PORTS: Array<u64> = Array::with_max_entries(1024, 0);
+
+/// Which connections are followed, by [`is_in_sample`]; set by user space, and only ever to a smaller sample.
+#[map]
+static SAMPLE: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether records of this connection go up. What is counted here in the kernel is counted of all.
+#[inline(always)]
+pub(crate) fn is_sampled(conn: &Conn) -> bool {
+    SAMPLE.get(0).is_none_or(|mask| is_in_sample(conn.id, *mask))
+}
 
 /// Whether the tree listens on this port.
 #[inline(always)]

@@ -9,7 +9,7 @@ use probe_common::{
     socket::{AF_UNIX, CONN_FOLLOWED, CONN_SERVER, CONN_UNIX, Conn, MAX_ADDRESS, PeerRaw},
 };
 
-use super::capture;
+use super::{capture, conns};
 use crate::{
     process,
     shared::{
@@ -33,6 +33,9 @@ pub(crate) fn is_followed(
     buffer: Buffer,
     is_request: bool,
 ) -> bool {
+    if !conns::is_sampled(conn) {
+        return false;
+    }
     if conn.flags & CONN_FOLLOWED != 0 || conn.flags & (CONN_SERVER | CONN_UNIX) == CONN_SERVER {
         return true;
     }

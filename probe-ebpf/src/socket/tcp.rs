@@ -91,6 +91,9 @@ fn unconnected(sk: u64, ts_ns: u64) -> Option<()> {
         return None;
     }
     conn.flags |= CONN_CLOSED;
+    if !conns::is_sampled(conn) {
+        return None;
+    }
     let family = kern::family(sk)?;
     let (port, address) = kern::peer_address(sk, family)?;
     emit(&UnconnectedRaw {
@@ -113,7 +116,7 @@ fn closed(sk: u64, reset: u32, ts_ns: u64) -> Option<()> {
         return None;
     }
     conn.flags |= CONN_CLOSED;
-    if conn.flags & (CONN_SERVER | CONN_FOLLOWED) != 0 {
+    if conn.flags & (CONN_SERVER | CONN_FOLLOWED) != 0 && conns::is_sampled(conn) {
         emit(&ConnRaw {
             header: Header { ts_ns, pid: 0, tid: 0, kind: Kind::Closed as u32, reserved: 0 },
             conn: conn.id,
@@ -149,7 +152,7 @@ fn try_segment(ctx: &RawTracePointContext) -> Option<i32> {
     if conn.acked_ns == 0 || segment.ack.wrapping_sub(conn.acked_seq).cast_signed() > 0 {
         conn.acked_seq = segment.ack;
         conn.acked_ns = now;
-        if conn.flags & CONN_UPGRADED != 0 {
+        if conn.flags & CONN_UPGRADED != 0 && conns::is_sampled(conn) {
             emit(&AckedRaw {
                 header: Header { ts_ns: now, pid: 0, tid: 0, kind: Kind::Acked as u32, reserved: 0 },
                 conn: conn.id,

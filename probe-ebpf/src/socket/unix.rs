@@ -81,6 +81,9 @@ pub(crate) fn accepted(ctx: &RawTracePointContext, call: &Call, listener: Sock) 
     // SAFETY: a valid map value; a racing arrival writes other fields.
     let conn = unsafe { &mut *conn };
     conn.flags |= CONN_ACCEPTED | CONN_SERVER;
+    if !conns::is_sampled(conn) {
+        return None;
+    }
     peer::tell(ctx, call.ts_ns, accepted.sk, conn);
     emit(&AcceptRaw {
         header: process::header(ctx, Kind::Accept, call.ts_ns),
@@ -181,7 +184,7 @@ pub(crate) fn closing(ctx: &RawTracePointContext) -> Option<i32> {
         return None;
     }
     conn.flags |= CONN_CLOSED;
-    if conn.flags & (CONN_ACCEPTED | CONN_FOLLOWED) != 0 {
+    if conn.flags & (CONN_ACCEPTED | CONN_FOLLOWED) != 0 && conns::is_sampled(conn) {
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_ktime_get_ns() };
         emit(&ConnRaw {

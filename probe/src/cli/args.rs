@@ -85,6 +85,10 @@ pub struct WatchArgs {
     /// Watch without these probes
     #[arg(long, value_name = "PROBES", value_delimiter = ',')]
     pub skip: Vec<String>,
+    /// What the run may cost, kernel programs and probe together, in percent of one core, e.g. 1%: past it SQLite
+    /// statements go, then all but a sample of the connections
+    #[arg(long, value_name = "PERCENT", value_parser = parse_budget, allow_hyphen_values = true)]
+    pub budget: Option<f64>,
     /// How often GPUs are looked at, 10ms to 60s; slow figures at most once a second
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse_gpu_interval)]
     pub gpu_interval: Duration,
@@ -170,6 +174,22 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// Parses a share of one core in percent, above 0 % and at most 100 %.
+fn parse_budget(text: &str) -> Result<f64, String> {
+    let number = text
+        .strip_suffix('%')
+        .map(str::trim_end)
+        // `f64` also reads `1e-3`, `inf` and `+1`.
+        .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+        .and_then(|number| number.parse::<f64>().ok())
+        .ok_or("not a share of one core, write a percentage (1%, 0.5%)")?;
+    if number > 0.0 && number <= 100.0 {
+        Ok(number / 100.0)
+    } else {
+        Err("must be above 0% and at most 100% of one core".to_owned())
+    }
+}
+
 /// A driver's own samples span 20 ms at least, so that more often brings nothing; past a minute there would be too
 /// little of a run to join anything with.
 fn parse_gpu_interval(text: &str) -> Result<Duration, String> {
@@ -213,6 +233,30 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse_duration(text).ok(), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn budgets() {
+        for (text, expected) in [
+            ("1%", Some(0.01)),
+            ("0.5%", Some(0.005)),
+            ("2 %", Some(0.02)),
+            ("100%", Some(1.0)),
+            ("0%", None),
+            ("0", None),
+            ("1", None),
+            ("-1%", None),
+            ("+1%", None),
+            ("100.1%", None),
+            ("1e-3%", None),
+            ("nan%", None),
+            ("inf%", None),
+            ("%", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_budget(text).ok(), expected, "{text}");
         }
     }
 

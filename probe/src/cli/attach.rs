@@ -63,6 +63,7 @@ pub(super) fn watch(
         btf: args.btf.clone(),
         out: out.path().to_owned(),
         record: args.record,
+        budget: args.budget,
         gpu: gpu::Config { interval: args.gpu_interval, library: args.nvml.clone() },
         profile: Arc::clone(&profile),
         stop,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::{Exchange, Finding, Timing, websocket::WebSockets};
-use crate::event::{Accepted, Closed, ConnId, Ending, Event, Request, Response, Unconnected};
+use crate::event::{Accepted, Closed, ConnId, Ending, Event, Request, Response, Sample, Unconnected};
 
 /// State over all connections. Its size is bounded by the connections that are open.
 #[derive(Debug, Default)]
@@ -41,6 +41,7 @@ impl Correlator {
             Event::MessageAcked(acked) => self.websockets.acked(acked, out),
             Event::Pong(pong) => self.websockets.pong(pong, out),
             Event::CloseFrame(close) => self.websockets.close_frame(close),
+            Event::StepDown(step) => self.keep(step.sample()),
             _ => {}
         }
     }
@@ -62,6 +63,12 @@ impl Correlator {
                 out.push(Finding::Exchange(exchange(request, &response, None)));
             }
         }
+    }
+
+    /// Forgets all other connections: how their requests will end is not seen, so that they neither end nor were begun.
+    fn keep(&mut self, sample: Sample) {
+        self.conns.retain(|conn, _| sample.has(*conn));
+        self.websockets.keep(sample);
     }
 
     fn accepted(&mut self, accepted: &Accepted, out: &mut Vec<Finding>) {
@@ -157,6 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::{GivenUp, StepDown};
 
     fn request(arrival_ns: Option<u64>, first_read_ns: u64, last_read_ns: u64) -> Request {
         Request {
@@ -280,6 +288,21 @@ mod tests {
             &found[..],
             [Finding::Exchange(Exchange { ending: Ending::InFlight, status: 0, .. })]
         ));
+    }
+
+    /// A request on a connection that is followed no longer was none: not in flight at the end, not aborted.
+    #[test]
+    fn outside_the_sample() {
+        let step = |one_in| {
+            let what = GivenUp::Connections(Sample { one_in });
+            Event::StepDown(StepDown { ts_ns: 3, what, cost_before: 0.0 })
+        };
+        let begun = Event::Request(request(Some(1), 2, 2));
+        let closed = Closed { ts_ns: 9, conn: 1, port: 80, reset: true, unaccepted: false, acked_ns: None };
+        assert!(Sample { one_in: 2 }.has(1) && !Sample { one_in: 4 }.has(1));
+        assert_eq!(run(&[begun.clone(), step(2)]).len(), 1);
+        assert_eq!(run(&[begun.clone(), step(2), step(4)]), []);
+        assert_eq!(run(&[begun, step(4), Event::Closed(closed)]), []);
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::Finding;
-use crate::event::{ConnId, Event, FileWritten, Marker, Placed, Request, Response};
+use crate::event::{ConnId, Event, FileWritten, Marker, Placed, Request, Response, Sample};
 use crate::profile::{Profile, StageBy, StageMatch};
 use doc::{Activity, Doc};
 pub use doc::{Began, StageRun};
@@ -118,6 +118,7 @@ impl StageTracker {
             }
             Event::SlowCall(call) => out.push(Finding::SlowCall(Box::new(call.clone()))),
             Event::Marker(marker) => self.marker(marker, out),
+            Event::StepDown(step) => self.keep(step.sample()),
             Event::Request(request) => self.request(request),
             Event::Response(response) => self.response(response, out),
             _ => {}
@@ -344,6 +345,12 @@ impl StageTracker {
             let finished = doc.marker_ends(id, &marker.stage, &name, activity, marker.pid);
             out.extend(finished.map(|run| Finding::Stage(Box::new(run))));
         }
+    }
+
+    /// Forgets the requests on all other connections: their ends are not seen.
+    fn keep(&mut self, sample: Sample) {
+        self.requests.retain(|conn, _| sample.has(*conn));
+        self.edits.retain(|conn, _| sample.has(*conn));
     }
 
     fn request(&mut self, request: &Request) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::Finding;
-use crate::event::{CloseFrame, ConnId, Message, MessageAcked, Pong};
+use crate::event::{CloseFrame, ConnId, Message, MessageAcked, Pong, Sample};
 
 /// Something that happened on a WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,11 @@ impl WebSockets {
         if let Some(open) = self.open.get_mut(&close.conn) {
             open.has_close_frame = true;
         }
+    }
+
+    /// Forgets all others.
+    pub(super) fn keep(&mut self, sample: Sample) {
+        self.open.retain(|conn, _| sample.has(*conn));
     }
 
     pub(super) fn closed(&mut self, conn: ConnId, out: &mut Vec<Finding>) {

@@ -7,11 +7,14 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
-use super::{clock, load::Kernel};
+use super::{budget::Look, clock, load::Kernel};
+use crate::event::Budget;
 
 /// The kernel measures program run times only when asked, and asking nearly doubles what a program costs
-/// (measured: 140 ns on a system call). So it is asked for a tenth of a second out of every five.
+/// (measured: 140 ns on a system call). So it is asked for a tenth of a second out of every five, and with a budget, which
+/// is to be kept soon, out of every second.
 const SAMPLE_EVERY_NS: u64 = 5_000_000_000;
+const SAMPLE_FOR_BUDGET_EVERY_NS: u64 = 1_000_000_000;
 const SAMPLE_FOR_NS: u64 = 100_000_000;
 
 /// The first sample, so that also a run of a few seconds has one.
@@ -26,6 +29,8 @@ pub(super) struct Cost {
     pub(super) agent_cpu_ratio: f64,
     /// Own peak resident memory.
     pub(super) agent_rss_bytes: u64,
+    /// How the run's budget was kept.
+    pub(super) budget: Option<Budget>,
     /// Times the kernel skipped a program because it was already running on that CPU, by program.
     pub(super) recursion_misses: BTreeMap<String, u64>,
 }
@@ -44,6 +49,9 @@ struct Sampling {
 pub(super) struct Health {
     began_ns: u64,
     cpu_before_ns: u64,
+    /// Of the last look: when, and own CPU time until then.
+    looked: (u64, u64),
+    sample_every_ns: u64,
     next_sample_ns: u64,
     sampling: Option<Sampling>,
     sampled_ns: u64,
@@ -51,11 +59,13 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) fn begin() -> Self {
-        let began_ns = clock::monotonic_ns();
+    pub(super) fn begin(has_budget: bool) -> Self {
+        let (began_ns, cpu_before_ns) = (clock::monotonic_ns(), clock::own_cpu_ns());
         Self {
             began_ns,
-            cpu_before_ns: clock::own_cpu_ns(),
+            cpu_before_ns,
+            looked: (began_ns, cpu_before_ns),
+            sample_every_ns: if has_budget { SAMPLE_FOR_BUDGET_EVERY_NS } else { SAMPLE_EVERY_NS },
             next_sample_ns: began_ns + FIRST_SAMPLE_NS,
             sampling: None,
             sampled_ns: 0,
@@ -63,24 +73,35 @@ impl Health {
         }
     }
 
-    /// To be called often; nearly always does nothing.
-    pub(super) fn tick(&mut self, kernel: &Kernel) {
+    /// To be called often; nearly always does nothing. Says what the run cost of late when that has been measured.
+    pub(super) fn tick(&mut self, kernel: &Kernel) -> Option<Look> {
         let now_ns = clock::monotonic_ns();
         if self.sampling.as_ref().is_some_and(|sampling| now_ns >= sampling.since_ns + SAMPLE_FOR_NS) {
-            self.end_sample(kernel);
+            let bpf = self.end_sample(kernel);
+            return Some(self.look(bpf));
         }
-        if now_ns >= self.next_sample_ns {
-            self.next_sample_ns = now_ns + SAMPLE_EVERY_NS;
+        if now_ns < self.next_sample_ns {
+            return None;
+        }
+        self.next_sample_ns = now_ns + self.sample_every_ns;
+        let Ok(statistics) = enable_stats(Stats::RunTime) else {
             // Refused without CAP_SYS_ADMIN: then the ratio is unknown.
-            self.sampling = enable_stats(Stats::RunTime).ok().map(|statistics| Sampling {
-                statistics,
-                since_ns: clock::monotonic_ns(),
-                before_ns: programs(kernel).run_time_ns,
-            });
-        }
+            return Some(self.look(None));
+        };
+        let before_ns = programs(kernel).run_time_ns;
+        self.sampling = Some(Sampling { statistics, since_ns: clock::monotonic_ns(), before_ns });
+        None
     }
 
-    pub(super) fn end(mut self, kernel: &Kernel) -> Cost {
+    /// With the agent's cost since the look before.
+    fn look(&mut self, bpf: Option<f64>) -> Look {
+        let (since_ns, cpu_before_ns) = self.looked;
+        self.looked = (clock::monotonic_ns(), clock::own_cpu_ns());
+        let elapsed_ns = self.looked.0.saturating_sub(since_ns).max(1);
+        Look { bpf, agent: self.looked.1.saturating_sub(cpu_before_ns) as f64 / elapsed_ns as f64 }
+    }
+
+    pub(super) fn end(mut self, kernel: &Kernel, budget: Option<Budget>) -> Cost {
         self.end_sample(kernel);
         let elapsed_ns = clock::monotonic_ns().saturating_sub(self.began_ns).max(1);
         let cpu_ns = clock::own_cpu_ns().saturating_sub(self.cpu_before_ns);
@@ -88,16 +109,20 @@ impl Health {
             bpf_cpu_ratio: (self.sampled_ns > 0).then(|| self.in_programs_ns as f64 / self.sampled_ns as f64),
             agent_cpu_ratio: cpu_ns as f64 / elapsed_ns as f64,
             agent_rss_bytes: peak_rss_bytes().unwrap_or(0),
+            budget,
             recursion_misses: programs(kernel).recursion_misses,
         }
     }
 
-    fn end_sample(&mut self, kernel: &Kernel) {
-        if let Some(Sampling { statistics, since_ns, before_ns }) = self.sampling.take() {
-            self.in_programs_ns += programs(kernel).run_time_ns.saturating_sub(before_ns);
-            self.sampled_ns += clock::monotonic_ns().saturating_sub(since_ns);
-            drop(statistics);
-        }
+    /// Time in kernel programs during the sample that is being taken, as a share of one core.
+    fn end_sample(&mut self, kernel: &Kernel) -> Option<f64> {
+        let Sampling { statistics, since_ns, before_ns } = self.sampling.take()?;
+        let in_programs_ns = programs(kernel).run_time_ns.saturating_sub(before_ns);
+        let sampled_ns = clock::monotonic_ns().saturating_sub(since_ns);
+        drop(statistics);
+        self.in_programs_ns += in_programs_ns;
+        self.sampled_ns += sampled_ns;
+        (sampled_ns > 0).then(|| in_programs_ns as f64 / sampled_ns as f64)
     }
 }
 

@@ -3,13 +3,15 @@
 //! Programs are attached through links whose file descriptors this process holds: when it ends, in any
 //! way, the kernel detaches and frees them.
 
+mod functions;
+
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
-    programs::{Program, ProgramError, ProgramFd, RawTracePoint, UProbe, uprobe::UProbeScope},
+    programs::{Program, ProgramError, ProgramFd, RawTracePoint, uprobe::UProbeLinkId},
 };
 use probe_common::{
     constants::Constants,
@@ -21,7 +23,7 @@ use probe_common::{
 
 use super::{blocks::BlockMaps, disks::Disks, files::FileMaps, kern, kfuncs::Kfuncs, object, threads::Threads};
 use crate::{
-    event::{DiskRequests, SyscallStats},
+    event::{DiskRequests, Sample, SyscallStats},
     probes::{
         self,
         rungs::{self, Fallback},
@@ -80,6 +82,11 @@ pub struct Kernel {
     quic: HashMap<MapData, u32, u64>,
     losses: PerCpuArray<MapData, u64>,
     op_stats: PerCpuArray<MapData, OpStats>,
+    sample: Array<MapData, u32>,
+    /// Threads inside SQLite; what is known of each is the kernel side's alone.
+    sqlite_inside: HashMap<MapData, u32, [u64; 5]>,
+    /// Probes on functions, by their programs.
+    on_functions: Vec<(String, UProbeLinkId)>,
     files: Option<FileMaps>,
     blocks: BlockMaps,
     /// Keeps the programs that others hand on to.
@@ -158,6 +165,9 @@ impl Kernel {
             quic: take(&mut ebpf, "QUIC")?,
             losses: take(&mut ebpf, "LOSS")?,
             op_stats: take(&mut ebpf, "OP_STATS")?,
+            sample: take(&mut ebpf, "SAMPLE")?,
+            sqlite_inside: take(&mut ebpf, "SQLITE_INSIDE")?,
+            on_functions: Vec::new(),
             tails: take(&mut ebpf, "FILE_IO_TAILS")?,
             files: Some(FileMaps::take(&mut ebpf)?),
             blocks: BlockMaps::take(&mut ebpf)?,
@@ -214,25 +224,9 @@ impl Kernel {
         Ok(())
     }
 
-    /// Puts a program on an instruction of a file, for the processes of this scope, until this is dropped.
-    pub fn attach_function(
-        &mut self,
-        program: &str,
-        file: &Path,
-        offset: u64,
-        scope: UProbeScope,
-    ) -> Result<()> {
-        let program: &mut UProbe = self
-            .ebpf
-            .program_mut(program)
-            .ok_or_else(|| anyhow!("the object has no such program"))?
-            .try_into()?;
-        if program.fd().is_err() {
-            // Only now: most targets have no use for it, and the verifier's work is part of every attach.
-            program.load().map_err(verifier_says)?;
-        }
-        program.attach(offset, file, scope)?;
-        Ok(())
+    /// Follows these connections only, from now on.
+    pub(super) fn keep(&mut self, sample: Sample) -> Result<()> {
+        self.sample.set(0, sample.mask(), 0).context("failed to tell the kernel side the sample")
     }
 
     /// Loads and attaches each hook on its own, and detaches them again.

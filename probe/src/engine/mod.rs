@@ -2,6 +2,7 @@
 //! and the analysis.
 
 mod blocks;
+mod budget;
 mod clock;
 mod disks;
 mod files;
@@ -15,6 +16,7 @@ mod object;
 mod plan;
 mod pump;
 pub mod record;
+mod steps;
 mod streams;
 mod summary;
 mod threads;
@@ -71,6 +73,8 @@ pub struct EngineConfig {
     pub out: PathBuf,
     /// Keep the decoded events there.
     pub record: bool,
+    /// What the run may cost, as a share of one core.
+    pub budget: Option<f64>,
     /// How to look at GPUs.
     pub gpu: gpu::Config,
     /// Routes and objectives.
@@ -139,7 +143,8 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     // Nothing is counted before the first thread is handed over.
     let start_ns = clock::monotonic_ns();
     let mut tree = tree::Tree::adopt(&mut kernel, &config.roots, config.children)?;
-    let mut health = health::Health::begin();
+    let mut health = health::Health::begin(config.budget.is_some());
+    let mut steps = steps::Steps::new(config.budget, config.rooms);
     let attach_ns = clock::monotonic_ns().saturating_sub(attach_began);
     let mut begun = summary::Begun::now(start_ns, attach_ns, &config.roots, config.rooms);
     kernel.watch_disks(begun.disks())?;
@@ -183,7 +188,7 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
                 pump.drain(&mut kernel, &mut tree);
                 tree.take_appeared().for_each(|pid| uprobes.appeared(pid));
                 uprobes.tick(&mut kernel);
-                health.tick(&kernel);
+                steps.look(health.tick(&kernel), &mut kernel, &mut uprobes, &mut pump)?;
             }
             Tick::Second => {
                 tree.second();
@@ -229,7 +234,8 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     let end_ns = clock::monotonic_ns();
     pump.end(end_ns, &tree);
     begun.blind_to(uprobes.blind_spots());
-    let cost = health.end(&kernel);
+    begun.without(steps.rooms_given_up());
+    let cost = health.end(&kernel, steps.budget());
     let summary = begun.sum(end_ns, ended_by, &cost, &kernel, &mut tree, &pump)?;
     // From here on nothing of ours is in the kernel any more.
     drop(kernel);

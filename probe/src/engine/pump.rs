@@ -15,7 +15,7 @@ use super::{
 use crate::{
     aggregate::Progress,
     analysis::Analysis,
-    event::{Abort, Event, Exec, Exit, FileStats, Gpu, Summary, Took},
+    event::{Abort, Event, Exec, Exit, FileStats, GivenUp, Gpu, Sample, StepDown, Summary, Took},
     probes::{
         bytes::Direction,
         file_io, gpu, process,
@@ -31,6 +31,8 @@ use crate::{
 /// The running right half: everything behind the ring.
 pub(super) struct Pump {
     streams: Streams,
+    /// The connections that are followed.
+    sample: Sample,
     /// The kernel does not say when bytes of a Unix-domain socket became readable.
     is_unix_untold: bool,
     files: file_io::Files,
@@ -57,6 +59,7 @@ impl Pump {
     ) -> Self {
         Self {
             streams: Streams::default(),
+            sample: Sample::ALL,
             is_unix_untold: lower.iter().any(|lower| lower.rung.program == "socket_ready"),
             sqlite: sqlite::Decoder::default(),
             files: file_io::Files::new(Arc::clone(&profile)),
@@ -99,6 +102,15 @@ impl Pump {
         let told = tell(&mut self.events);
         self.hand_on();
         told
+    }
+
+    /// The kernel side sees less from now on. Records of connections that it follows no longer may be on their way.
+    pub(super) fn step_down(&mut self, step: StepDown) {
+        if let GivenUp::Connections(sample) = step.what {
+            self.sample = sample;
+            self.streams.keep(sample);
+        }
+        self.tell(|events| events.push(Event::StepDown(step)));
     }
 
     /// Says of the processes on a GPU which ones are the target's.
@@ -207,6 +219,9 @@ impl Pump {
         } else if self.sqlite.decode(kind, record, &mut self.events)? {
             // All there is to it is in the events.
         } else if let Some(event) = socket::decode(kind, record)? {
+            if event.conn().is_some_and(|conn| !self.sample.has(conn)) {
+                return Ok(());
+            }
             match event {
                 SocketEvent::Bytes(mut bytes) => {
                     if self.is_unix_untold && bytes.port == 0 && bytes.direction == Direction::In {

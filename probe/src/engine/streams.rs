@@ -1,7 +1,7 @@
 //! The bytes of connections on their way through the rooms that understand them: TLS, HTTP, and what follows HTTP.
 
 use crate::{
-    event::{Accepted, Closed, ConnId, Event, Unconnected},
+    event::{Accepted, Closed, ConnId, Event, Sample, Unconnected},
     probes::{
         bytes::{Bytes, Peer, Role},
         http, tls, websocket,
@@ -57,6 +57,13 @@ impl Streams {
     /// The peer acknowledged bytes.
     pub(super) fn acked(&mut self, conn: ConnId, seq: u32, ts_ns: u64, out: &mut Vec<Event>) {
         self.plain.websocket.acked(conn, seq, ts_ns, out);
+    }
+
+    /// Forgets all other connections: the kernel side follows them no longer.
+    pub(super) fn keep(&mut self, sample: Sample) {
+        self.tls.keep(sample);
+        self.plain.http.keep(sample);
+        self.plain.websocket.keep(sample);
     }
 
     /// A connection ended; the event comes once its last call has been seen.

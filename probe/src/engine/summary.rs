@@ -71,6 +71,11 @@ impl Begun {
         self.blind_spots.extend(spots);
     }
 
+    /// These rooms were given up during the run: that little was seen there says nothing.
+    pub(super) const fn without(&mut self, rooms: Rooms) {
+        self.rooms = self.rooms.without(rooms);
+    }
+
     /// Everything that was counted beside the events.
     pub(super) fn sum(
         self,
@@ -163,6 +168,7 @@ impl Begun {
             bpf_cpu_ratio: cost.bpf_cpu_ratio,
             agent_cpu_ratio: cost.agent_cpu_ratio,
             agent_rss_bytes: cost.agent_rss_bytes,
+            budget: cost.budget,
             gpu_cpu_ratio: gpu_cpu_ns.map(|cpu_ns| cpu_ns as f64 / run_ns as f64),
             attach_s: self.attach_ns as f64 / 1e9,
             blind_spots,

@@ -125,6 +125,24 @@ impl Uprobes {
         });
     }
 
+    /// A program of one of these functions is in place.
+    pub(super) fn has_any(&self, functions: &[Function]) -> bool {
+        let symbols = self.placed.values().flatten();
+        symbols.into_iter().any(|symbol| functions.iter().any(|function| function.symbol == *symbol))
+    }
+
+    /// Takes the probes from these functions, for good.
+    pub(super) fn give_up(&mut self, kernel: &mut Kernel, functions: &[Function]) -> Result<()> {
+        let is_one = |symbol: &str| functions.iter().any(|function| function.symbol == symbol);
+        self.functions.retain(|function| !is_one(function.symbol));
+        for symbols in self.placed.values_mut() {
+            symbols.retain(|symbol| !is_one(symbol));
+        }
+        let programs: Vec<&str> =
+            functions.iter().flat_map(|function| function.programs.iter().copied()).collect();
+        kernel.detach_functions(&programs)
+    }
+
     /// What is not seen because a probe could not be placed.
     pub(super) fn blind_spots(&self) -> impl Iterator<Item = BlindSpot> {
         self.refused.iter().map(|((symbol, why), function)| BlindSpot {

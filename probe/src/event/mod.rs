@@ -4,6 +4,7 @@
 //! [`crate::aggregate`], [`crate::slo`], [`crate::report`]) runs on a recording exactly as it ran live.
 //! All times are `CLOCK_MONOTONIC` nanoseconds.
 
+mod budget;
 mod condition;
 mod file;
 mod gpu;
@@ -18,6 +19,7 @@ mod websocket;
 
 use serde::{Deserialize, Serialize};
 
+pub use budget::{Budget, GivenUp, Sample, StepDown};
 pub use condition::{Condition, ConditionProof, LossProof, Proof, RateProof, RttProof};
 pub use file::{FileRead, FileRemoved, FileWritten, Marker, Placed, SlowCall};
 pub use gpu::{
@@ -76,6 +78,8 @@ pub enum Event {
     Condition(Condition),
     /// A rule ended the run early.
     Abort(Abort),
+    /// The run gave up a part of its view, to stay within its budget.
+    StepDown(StepDown),
     /// A file was written and closed, or came to another name.
     FileWritten(FileWritten),
     /// A checkpoint or an upload was opened for reading.
@@ -115,6 +119,7 @@ impl Event {
             Self::Load(load) => load.ts_ns,
             Self::Condition(condition) => condition.ts_ns,
             Self::Abort(abort) => abort.ts_ns,
+            Self::StepDown(step) => step.ts_ns,
             Self::FileWritten(file) => file.ts_ns,
             Self::FileRead(read) => read.ts_ns,
             Self::FileRemoved(removed) => removed.ts_ns,

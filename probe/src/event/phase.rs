@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{GivenUp, StepDown};
 use crate::profile::Unit;
 
 /// A phase began, and with it the one before ended.
@@ -58,6 +59,16 @@ pub struct Course {
     /// Why it ended early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort: Option<Abort>,
+    /// What it gave up of its view, in the order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepDown>,
+}
+
+impl Course {
+    /// Not all connections are followed any more.
+    pub fn is_sampled(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.what, GivenUp::Connections(_)))
+    }
 }
 
 /// The load command of a phase ended, or was ended.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Took;
+use super::{Budget, Took};
 
 /// What a run knows beside its events: written once, at its end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct Summary {
     /// CPU time of the thread that looks at GPUs as a share of one core; none where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_cpu_ratio: Option<f64>,
+    /// How its budget was kept; none where it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// Seconds from the start of the attach until everything was in place.
     pub attach_s: f64,
     /// What could not be seen.

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::Numbers;
 use crate::aggregate::Phases;
-use crate::event::{Abort, BlindSpot, Course, EndedBy, FileStats, Summary, SyscallStats};
+use crate::event::{Abort, BlindSpot, Course, EndedBy, FileStats, StepDown, Summary, SyscallStats};
 use crate::profile::Profile;
 
 /// Puts runs together, or says why not.
@@ -42,6 +42,8 @@ pub fn merge(mut runs: Vec<Numbers>, profile: &Arc<Profile>) -> Result<Numbers, 
             let ts_ns = abort.ts_ns.saturating_add_signed(shift_ns);
             course.abort.get_or_insert(Abort { ts_ns, ..abort });
         }
+        let moved = |step: StepDown| StepDown { ts_ns: step.ts_ns.saturating_add_signed(shift_ns), ..step };
+        course.steps.extend(run.course.steps.into_iter().map(moved));
         summary.end_ns = summary.end_ns.saturating_add_signed(shift_ns);
         end_ns = end_ns.max(summary.end_ns);
         summaries.push(summary);
@@ -86,6 +88,10 @@ fn sum(runs: Vec<Summary>, start_ns: u64, end_ns: u64) -> Summary {
             merged = Some(run);
             continue;
         };
+        match (&mut merged.budget, run.budget) {
+            (Some(merged), Some(other)) => merged.join(&other),
+            (merged, other) => *merged = merged.or(other),
+        }
         merged.processes = merged.processes.saturating_add(run.processes);
         let known = |spot: &_| !merged.blind_spots.contains(spot);
         let new: Vec<_> = run.blind_spots.into_iter().filter(known).collect();

@@ -6,7 +6,7 @@ use super::model::{
     Accept, Breakdown, Distribution, Endpoint, GpuLooks, Health, Listener, Phase, PhaseLoad, ProfileId,
     Report, Run, SCHEMA, Syscall, Target, WebSocket,
 };
-use super::{build_gpu, condition, course, databases, outgoing, resources, series, stage, warnings};
+use super::{budget, build_gpu, condition, course, databases, outgoing, resources, series, stage, warnings};
 use crate::aggregate::{Aggregate, EndpointStats, ListenerStats, Phases};
 use crate::event::{Course, EndedBy, Load, LoadOutcome, Proof, Summary};
 use crate::profile::Profile;
@@ -45,6 +45,9 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
         is_finished,
         drift: course::drift(summary, phases, span, 0.0),
         too_short: course::too_short(phases, span),
+        sampled: budget::sampled(summary, course, span),
+        sampled_stages: budget::sampled_stages(summary, course, span, profile),
+        without_statements: budget::without_statements(summary, course, span),
         doubt: doubt_of(summary, span, profile),
     };
     let mut objectives: Vec<Judgement> = spans
@@ -66,12 +69,13 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
             bpf_cpu_ratio: summary.bpf_cpu_ratio,
             agent_cpu_ratio: is_finished.then_some(summary.agent_cpu_ratio),
             agent_rss_bytes: is_finished.then_some(summary.agent_rss_bytes),
+            budget: budget::section(summary, course),
             attach_s: is_finished.then_some(summary.attach_s),
             gpu: (whole.gpus().look().count() > 0).then(|| GpuLooks {
                 look_s: Distribution::from(whole.gpus().look()),
                 cpu_ratio: summary.gpu_cpu_ratio,
             }),
-            blind_spots: summary.blind_spots.clone(),
+            blind_spots: budget::blind_spots(summary, course),
         },
         accept: Accept { listeners: listeners(summary, whole) },
         endpoints: spans.iter().flat_map(endpoints).collect(),
@@ -120,6 +124,7 @@ pub fn build(summary: &Summary, profile: &Profile, phases: &Phases, course: &Cou
         warnings: Vec::new(),
     };
     report.warnings = warnings::find(&report, whole.n_folded_endpoints(), whole.outgoing().n_folded());
+    report.warnings.extend(budget::warning(summary));
     report.warnings.extend(remarks);
     report
 }

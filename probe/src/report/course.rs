@@ -115,6 +115,9 @@ fn unplayed(profile: &Profile, spans: &[Span<'_>], is_finished: bool) -> Vec<Jud
         is_finished,
         drift: None,
         too_short: None,
+        sampled: None,
+        sampled_stages: None,
+        without_statements: None,
         doubt: Some("the run ended before this phase".to_owned()),
     };
     let nothing = Aggregate::new(profile);

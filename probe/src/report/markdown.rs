@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Renderer;
+use super::budget;
 use super::grid::{Cell, grids};
 use super::model::Report;
 use super::text::format::{NONE, count, maybe_seconds, plain, quantity, three_digits};
@@ -34,6 +35,7 @@ impl Renderer for Markdown {
             page.heading(&plain(&grid.title));
             page.table(&grid.columns, grid.rows.into_iter());
         }
+        page.list("Budget", report.health.budget.iter().map(budget::sentence));
         page.list(
             "Not seen",
             report

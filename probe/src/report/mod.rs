@@ -2,6 +2,7 @@
 //!
 //! The only place with titles, units and colours.
 
+mod budget;
 mod build;
 mod build_gpu;
 mod condition;
@@ -22,6 +23,7 @@ mod stage;
 mod text;
 mod warnings;
 
+pub use budget::of_a_core;
 pub use build::build;
 pub use github::annotations;
 pub use html::Html;

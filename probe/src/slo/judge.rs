@@ -31,6 +31,12 @@ pub struct Confidence {
     pub drift: Option<String>,
     /// Why rates say nothing: the phase was too short for one.
     pub too_short: Option<String>,
+    /// Why counts and rates of what is seen on connections say nothing: not all were followed.
+    pub sampled: Option<String>,
+    /// The same of stages, where requests tell them.
+    pub sampled_stages: Option<String>,
+    /// Why statements say nothing: they were not seen all the time.
+    pub without_statements: Option<String>,
     /// Why nothing that was measured in the phase says anything: its load or its network was not as planned.
     pub doubt: Option<String>,
 }
@@ -191,7 +197,7 @@ impl Finding {
             sample: objective.metric.quantity.sample.to_owned(),
             interval: self.interval,
             verdict,
-            reason: doubt,
+            reason: doubt.or_else(|| remark(run, objective)),
             key: objective.key,
         }
     }
@@ -210,11 +216,34 @@ fn doubt_of_run(run: &Confidence, objective: &Objective) -> Option<String> {
             share(run.undecoded_ratio, "connections could not be decoded")
                 .filter(|_| objective.metric.kind.is_decoded())
         })
+        .or_else(|| doubt_of_budget(run, objective))
         .or_else(|| match (objective.metric.kind, objective.metric.quantity.shape) {
             (Kind::Endpoint, Shape::Durations) => run.drift.clone(),
             (_, Shape::Rate) => run.too_short.clone(),
             _ => None,
         })
+}
+
+/// What the run gave up to keep its budget takes these from view, or leaves a part that says nothing about the whole.
+fn doubt_of_budget(run: &Confidence, objective: &Objective) -> Option<String> {
+    let quantity = objective.metric.quantity;
+    let doubt = match (objective.metric.kind, quantity.name) {
+        (Kind::Endpoint | Kind::WebSocket | Kind::Outgoing, _) if quantity.is_counted() => &run.sampled,
+        // With which request a wait is joined depends on all that were there.
+        (Kind::Database, "request_contention") => &run.sampled,
+        (Kind::Database, "statement" | "mutex_wait") => &run.without_statements,
+        (Kind::Stage | Kind::Pipeline, _) | (Kind::Gpu, "energy_per_document") => &run.sampled_stages,
+        _ => &None,
+    };
+    doubt.clone()
+}
+
+/// What there is to say about a value that is judged: a sample of the connections has the durations and shares of all,
+/// within its interval.
+fn remark(run: &Confidence, objective: &Objective) -> Option<String> {
+    let is_of_connections =
+        matches!(objective.metric.kind, Kind::Endpoint | Kind::WebSocket | Kind::Outgoing);
+    run.sampled.clone().filter(|_| is_of_connections)
 }
 
 /// Where a value stands.

@@ -2,6 +2,7 @@
 
 mod abort;
 mod budget;
+mod budgeted;
 mod detach;
 mod plan;
 mod record;
@@ -13,6 +14,7 @@ use crate::Suite;
 pub(crate) fn add_to(suite: &mut Suite) {
     abort::add_to(suite);
     budget::add_to(suite);
+    budgeted::add_to(suite);
     detach::add_to(suite);
     plan::add_to(suite);
     record::add_to(suite);

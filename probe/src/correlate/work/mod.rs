@@ -18,7 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Finding;
 use super::lock::{DatabaseId, LockFinding, LockName, LockWait, Owner, Span};
-use crate::event::Event;
+use crate::event::{Event, GivenUp, StepDown};
 use requests::Requests;
 pub use requests::Target;
 
@@ -126,6 +126,7 @@ impl WorkTracker {
             Event::Request(request) => self.requests.request(request),
             Event::Response(response) => self.requests.response(response),
             Event::Closed(closed) => self.requests.closed(closed),
+            Event::StepDown(StepDown { what: GivenUp::Connections(_), .. }) => self.requests.give_up(),
             _ => {}
         }
     }

@@ -41,11 +41,18 @@ pub(super) struct Requests {
     /// With their ends, nearly in the order of these.
     over: VecDeque<(Known, u64)>,
     readers: FxHashSet<u32>,
+    /// Only some requests are seen: a thread can always have worked for one of the others.
+    is_blind: bool,
 }
 
 impl Requests {
+    /// From now on only some requests are seen.
+    pub(super) fn give_up(&mut self) {
+        *self = Self { is_blind: true, last_number: self.last_number, ..Self::default() };
+    }
+
     pub(super) fn request(&mut self, request: &Request) {
-        if request.outgoing.is_some() || self.n_in_flight >= MAX_IN_FLIGHT {
+        if self.is_blind || request.outgoing.is_some() || self.n_in_flight >= MAX_IN_FLIGHT {
             return;
         }
         if request.tid != 0 && self.readers.len() < MAX_READERS {
@@ -88,6 +95,9 @@ impl Requests {
 
     /// The requests that this thread can have worked for all the time.
     pub(super) fn within(&self, owner: Owner, span: Span) -> For {
+        if self.is_blind {
+            return For::Nobody;
+        }
         let by_reader = self.readers.contains(&owner.tid);
         let is_possible = |known: &&Known| {
             known.pid == owner.pid

@@ -40,6 +40,32 @@ fn held_bytes_are_bounded() {
     assert!(out.is_empty());
 }
 
+/// Connections that are followed no longer leave nothing: no end, no request, no memory.
+#[test]
+fn outside_the_sample() {
+    let half = Sample { one_in: 2 };
+    assert!(!half.has(7) && half.has(8));
+    let head = &GET[..GET.len() - 2];
+    for script in [Script::new().reads(GET), Script::new().reads(head), Script::new().reads(GET).closes()] {
+        let Script { mut decoder, mut out, .. } = script;
+        let kept = Bytes { conn: 8, ..Script::new().call(Direction::In, head, head.len() as u64, b"") };
+        decoder.bytes(&kept, &mut out);
+        out.clear();
+        decoder.keep(half);
+        decoder.drained(&mut out);
+        decoder.drained(&mut out);
+        assert_eq!((decoder.conns.len(), decoder.held_bytes), (1, decoder_bytes(&decoder)));
+        decoder.finish(100, &mut out);
+        assert!(out.is_empty(), "{out:?}");
+    }
+}
+
+fn decoder_bytes(decoder: &Decoder) -> usize {
+    let held =
+        decoder.conns.values().map(|state| if let State::Http(conn) = state { conn.held_bytes() } else { 0 });
+    held.sum()
+}
+
 /// A chunked body with its size lines out of sight does not end at what only looks like its last chunk, and does where
 /// the next request begins: in the next read, or in the same.
 #[test]

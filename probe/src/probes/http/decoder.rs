@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::conn::{Conn, MAX_HEAD, is_request};
 use crate::{
-    event::{Accepted, Closed, ConnId, Ending, Event, Request},
+    event::{Accepted, Closed, ConnId, Ending, Event, Request, Sample},
     probes::bytes::{Bytes, Peer, Place, Role},
 };
 
@@ -142,6 +142,20 @@ impl Decoder {
                 self.hosts.insert(place.clone(), host.clone());
             }
         }
+    }
+
+    /// Forgets all other connections, without a word: nothing more of them will come, not even their end.
+    pub fn keep(&mut self, sample: Sample) {
+        self.closing.retain(|(_, closed)| sample.has(closed.conn));
+        self.conns.retain(|conn, state| {
+            let is_kept = sample.has(*conn);
+            if let State::Http(conn) = state
+                && !is_kept
+            {
+                self.held_bytes -= conn.held_bytes();
+            }
+            is_kept
+        });
     }
 
     /// A connection ended.

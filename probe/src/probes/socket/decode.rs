@@ -39,6 +39,19 @@ pub enum SocketEvent<'a> {
     },
 }
 
+impl SocketEvent<'_> {
+    /// The connection that it is about; none where it is about none that came about.
+    pub const fn conn(&self) -> Option<ConnId> {
+        match self {
+            Self::Event(Event::Accepted(Accepted { conn, .. }) | Event::Closed(Closed { conn, .. }))
+            | Self::Peer(Peer { conn, .. })
+            | Self::Bytes(Bytes { conn, .. })
+            | Self::Acked { conn, .. } => Some(*conn),
+            Self::Event(_) => None,
+        }
+    }
+}
+
 /// Decodes a record of this room; none for those of others.
 pub fn decode(kind: Kind, record: &[u8]) -> Result<Option<SocketEvent<'_>>, DecodeError> {
     Ok(Some(match kind {

@@ -14,7 +14,7 @@ use super::{
     decode::{Call, Plain},
 };
 use crate::{
-    event::{Accepted, Closed, ConnId},
+    event::{Accepted, Closed, ConnId, Sample},
     probes::bytes::{Bytes, Direction, Role},
 };
 
@@ -55,7 +55,10 @@ enum State {
 #[derive(Debug, Default)]
 pub struct Sessions {
     conns: FxHashMap<ConnId, State>,
+    /// Also those of connections outside the sample: else such a session would be tied to whatever its thread read last.
     by_ssl: FxHashMap<(u32, u64), ConnId>,
+    /// The connections that are followed.
+    sample: Sample,
     /// Processes whose library is seen.
     told: BTreeSet<u32>,
     /// Ends that have not taken effect, with the drain in which they came: the last calls may be on their way.
@@ -141,6 +144,20 @@ impl Sessions {
         self.held_bytes = (self.held_bytes + conn.held_bytes()).saturating_sub(before);
     }
 
+    /// Forgets all other connections, but not their sessions, whose calls are still seen.
+    pub fn keep(&mut self, sample: Sample) {
+        self.sample = sample;
+        self.conns.retain(|conn, state| {
+            let is_kept = sample.has(*conn);
+            if let State::Tls(conn) = state
+                && !is_kept
+            {
+                self.held_bytes = self.held_bytes.saturating_sub(conn.held_bytes());
+            }
+            is_kept
+        });
+    }
+
     /// A connection ended.
     pub fn closed(&mut self, closed: &Closed) {
         self.closing.push_back((self.drain, closed.conn));
@@ -182,6 +199,10 @@ impl Sessions {
     /// True when it is tied now.
     fn tie(&mut self, ssl: (u32, u64), conn_id: Option<ConnId>, by_handshake: bool) -> bool {
         let Some(conn_id) = conn_id else { return false };
+        if !self.sample.has(conn_id) {
+            self.tie_outside(ssl, conn_id);
+            return false;
+        }
         let Some(State::Tls(conn)) = self.conns.get_mut(&conn_id) else { return false };
         if conn.ssl.is_some_and(|other| other != ssl) && !by_handshake {
             return false;
@@ -196,6 +217,18 @@ impl Sessions {
             before.ssl = None;
         }
         true
+    }
+
+    /// Of a connection that is not followed, so that its end will not come either.
+    fn tie_outside(&mut self, ssl: (u32, u64), conn: ConnId) {
+        if self.by_ssl.len() >= MAX_CONNS {
+            self.by_ssl.retain(|_, conn| self.sample.has(*conn));
+        }
+        if let Some(before) = self.by_ssl.insert(ssl, conn)
+            && let Some(State::Tls(before)) = self.conns.get_mut(&before)
+        {
+            before.ssl = None;
+        }
     }
 
     fn end(&mut self, conn: ConnId) {

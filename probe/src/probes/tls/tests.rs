@@ -183,3 +183,35 @@ proptest! {
         prop_assert!(sessions.by_ssl.is_empty());
     }
 }
+
+/// The calls of sessions on connections that are followed no longer come all the same: none is taken for another one's,
+/// whatever their threads read last.
+#[test]
+fn outside_the_sample() {
+    const KEPT: ConnId = 8;
+    let half = Sample { one_in: 2 };
+    assert!(!half.has(CONN) && half.has(KEPT));
+    let mut sessions = after_handshake();
+    let mut out = Out::new();
+    sessions.keep(half);
+    assert!(sessions.encrypted().is_empty());
+    // One that is followed and has no session yet.
+    sessions.accepted(&Accepted { conn: KEPT, ..accepted() });
+    sessions.bytes(&cipher(Direction::In, KEPT, 1000, 517, HELLO), push(&mut out));
+    let read_kept = |plain| Plain { read_conn: Some(KEPT), ..plain };
+    sessions.plain(&read_kept(plain(Call::Write, SSL, (1030, 1040), 300)), push(&mut out));
+    sessions.plain(&read_kept(plain(Call::Read, SSL, (1041, 1042), 300)), push(&mut out));
+    // A new session outside the sample, and what it writes once its thread has read from the other one.
+    sessions.plain(&plain(Call::Handshake, SSL + 1, (1050, 1060), 1), push(&mut out));
+    sessions.plain(&read_kept(plain(Call::Write, SSL + 1, (1070, 1080), 300)), push(&mut out));
+    sessions.bytes(&cipher(Direction::Out, KEPT, 1090, 2000, HELLO), push(&mut out));
+    assert_eq!((out, sessions.n_awaited()), (Out::new(), 0));
+    // The followed one finds its session as ever, also at an address that was another one's.
+    let mut out = Out::new();
+    sessions.bytes(&cipher(Direction::In, KEPT, 1100, 80, DATA), push(&mut out));
+    sessions.plain(&read_kept(plain(Call::Handshake, SSL, (1110, 1120), 1)), push(&mut out));
+    sessions.plain(&read_kept(plain(Call::Read, SSL, (1121, 1122), 0)), push(&mut out));
+    sessions.bytes(&cipher(Direction::In, KEPT, 1200, 150, DATA), push(&mut out));
+    sessions.plain(&read_kept(plain(Call::Read, SSL, (1210, 1220), 100)), push(&mut out));
+    assert_eq!(out, [(Direction::In, 100, Some(1200), 1205, Some(1150))]);
+}

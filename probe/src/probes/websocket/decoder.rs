@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::frame::{Broken, CLOSE, Found, Frames, PING, PONG};
 use crate::{
-    event::{CloseFrame, ConnId, Event, Message, MessageAcked, Pong},
+    event::{CloseFrame, ConnId, Event, Message, MessageAcked, Pong, Sample},
     probes::bytes::{Bytes, Direction},
 };
 
@@ -106,6 +106,11 @@ impl Decoder {
             out.push(Event::MessageAcked(MessageAcked { conn, sent_ns, acked_ns: ts_ns }));
         }
         bounded_push(&mut state.acks, (seq, ts_ns), MAX_ACKS);
+    }
+
+    /// Forgets all others.
+    pub fn keep(&mut self, sample: Sample) {
+        self.conns.retain(|conn, _| sample.has(*conn));
     }
 
     /// The connection has ended.

@@ -152,6 +152,13 @@ pub struct Quantity {
     pub higher_is_better: bool,
 }
 
+impl Quantity {
+    /// Its value grows with the number of things that are seen.
+    pub const fn is_counted(&self) -> bool {
+        matches!(self.shape, Shape::Rate | Shape::Value(Unit::Count))
+    }
+}
+
 /// What a quantity is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {

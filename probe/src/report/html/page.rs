@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{charts, gpu, locks, resources, stages, visible};
 use crate::profile::Unit;
+use crate::report::budget;
 use crate::report::grid::{Grid, grids};
 use crate::report::model::{Breakdown, Distribution, Endpoint, Report};
 use crate::report::text::format::{
@@ -301,6 +302,7 @@ fn health(report: &Report) -> Markup {
         section id="health" {
             h2 { "How well it was seen, and what seeing cost" }
             dl.tiles { @for (name, value) in facts { div { dt { (name) } dd { (value) } } } }
+            @if let Some(budget) = &health.budget { p { "Budget: " (visible(&budget::sentence(budget))) "." } }
             @if !health.lost_by_cause.is_empty() {
                 p { "Lost: " @for (cause, lost) in &health.lost_by_cause { (visible(cause)) " " (lost) "; " } }
             }

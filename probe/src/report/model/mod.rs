@@ -25,7 +25,7 @@ pub use gpu::{Gpu, GpuHistory, GpuInstance, GpuOverlap, GpuPoint, GpuProcess, Gp
 pub use http::{Accept, Breakdown, Endpoint, Listener, Syscall};
 pub use outgoing::Outgoing;
 pub use resources::{DiskResources, ProcessResources, ResourceMoment, Resources};
-pub use run::{GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
+pub use run::{Budget, BudgetStep, GpuLooks, Health, Phase, PhaseLoad, ProfileId, Run, Target};
 pub use series::{LockWaitPoint, Point, Series};
 pub use sqlite::{Checkpoints, Database, Deed, Holder, LockWaits, RequestWaits, Statement, WaitsOf, Whose};
 pub use websocket::WebSocket;

@@ -66,6 +66,9 @@ pub struct Health {
     pub agent_cpu_ratio: Option<f64>,
     /// probe's own peak resident memory.
     pub agent_rss_bytes: Option<u64>,
+    /// What seeing was allowed to cost; null in a run without a budget.
+    #[serde(default)]
+    pub budget: Option<Budget>,
     /// Until everything was in place.
     pub attach_s: Option<f64>,
     /// What looking at GPUs cost; left out where there is none.
@@ -73,6 +76,30 @@ pub struct Health {
     pub gpu: Option<GpuLooks>,
     /// What could not be seen.
     pub blind_spots: Vec<BlindSpot>,
+}
+
+/// See [`Health::budget`]. Costs are shares of one core, of probe and its kernel programs together.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct Budget {
+    /// What was allowed.
+    pub limit: f64,
+    /// It cost no more since the last step; null where that was not measured.
+    pub kept: Option<bool>,
+    /// What it cost since the last step; null where that was not measured.
+    pub cost: Option<f64>,
+    /// What was given up for it, for the rest of the run.
+    pub steps: Vec<BudgetStep>,
+}
+
+/// See [`Budget::steps`].
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct BudgetStep {
+    /// From the start of the run.
+    pub at_s: f64,
+    /// What is seen less.
+    pub what: String,
+    /// What it cost before.
+    pub cost_before: f64,
 }
 
 /// See [`Health::gpu`].

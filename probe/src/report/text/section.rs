@@ -10,6 +10,7 @@ use super::format::{
     three_digits, wrap,
 };
 use crate::event::{EndedBy, LoadOutcome};
+use crate::report::budget;
 use crate::report::model::{Breakdown, Distribution, Endpoint, PhaseLoad, Report};
 use crate::slo::{Judgement, Verdict};
 
@@ -294,7 +295,8 @@ pub(super) fn health(report: &Report) -> String {
     let costs: Vec<String> = costs.into_iter().flatten().collect();
     let costs = if costs.is_empty() { "unknown".to_owned() } else { costs.join(", ") };
     let events = field("events", &format!("{}, {lost}{causes}", health.events));
-    format!("HEALTH\n{events}{}", field("cost", &costs))
+    let budget = health.budget.as_ref().map(|budget| field("budget", &plain(&budget::sentence(budget))));
+    format!("HEALTH\n{events}{}{}", field("cost", &costs), budget.unwrap_or_default())
 }
 
 /// What could not be seen.

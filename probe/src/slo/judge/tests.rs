@@ -13,6 +13,9 @@ const SURE: Confidence = Confidence {
     is_finished: true,
     drift: None,
     too_short: None,
+    sampled: None,
+    sampled_stages: None,
+    without_statements: None,
     doubt: None,
 };
 
@@ -299,4 +302,49 @@ fn a_phase_that_drifts_or_is_too_short_says_so() {
     assert_eq!(reason(P95).as_deref(), Some("still drifting"));
     assert_eq!(reason("metric = 'rate'\ntarget = '1/s'\nlimit = '1/s'").as_deref(), Some("too short"));
     assert_eq!(reason(ERRORS), None, "a share has no trend that is looked for");
+}
+
+/// A part of the connections says nothing of how many there were, and how long something took, within its interval.
+#[test]
+fn what_was_given_up_says_so() {
+    let all = "1 in 4 connections was followed from 8.0 s on";
+    let sampled = Confidence { sampled: Some(all.to_owned()), ..SURE };
+    let load = Load::new().ok(400, "/a", 5);
+    let judged = |objective: &str, run: &Confidence| {
+        let judgement = load.judge(objective, run).remove(0);
+        (judgement.verdict, judgement.reason)
+    };
+    for (metric, level) in [("rate", "'1/s'"), ("requests", "1")] {
+        let objective = format!("metric = '{metric}'\ntarget = {level}\nlimit = {level}");
+        assert_eq!(judged(&objective, &SURE), (Verdict::Pass, None), "{metric}");
+        assert_eq!(judged(&objective, &sampled), (Verdict::Inconclusive, Some(all.to_owned())), "{metric}");
+    }
+    for objective in [P95, ERRORS] {
+        assert_eq!(judged(objective, &sampled), (Verdict::Pass, Some(all.to_owned())), "{objective}");
+    }
+    let why = |of: &str, metric: &str, run: &Confidence| {
+        let is_time = metric.contains('.') && !of.starts_with("resource");
+        let level = if is_time { "'1s'" } else { "1" };
+        judged(&format!("{of}\nmetric = '{metric}'\ntarget = {level}\nlimit = {level}"), run)
+            .1
+            .unwrap_or_default()
+    };
+    let stages = Confidence { sampled_stages: Some("stages".to_owned()), ..SURE };
+    let statements = Confidence { without_statements: Some("statements".to_owned()), ..SURE };
+    for (of, metric, run, expected) in [
+        ("websocket = '*'", "connections", &sampled, Some(all)),
+        ("outgoing = '*'", "requests", &sampled, Some(all)),
+        ("database = '*'", "request_contention", &sampled, Some(all)),
+        ("database = '*'", "wait.p50", &sampled, None),
+        ("stage = '*'", "time.p50", &sampled, None),
+        ("stage = '*'", "time.p50", &stages, Some("stages")),
+        ("database = '*'", "statement.p50", &statements, Some("statements")),
+        ("database = '*'", "mutex_wait.p50", &statements, Some("statements")),
+        ("database = '*'", "wait.p50", &statements, None),
+        ("resource = 'target'", "connections.p50", &sampled, None),
+    ] {
+        let got = why(of, metric, run);
+        let unsampled = [all, "stages", "statements"].iter().all(|word| got != *word);
+        assert!(expected.map_or(unsampled, |expected| got == expected), "{of} {metric}: {got}");
+    }
 }
