@@ -37,7 +37,7 @@ pub const fn asked_by(instruction: u64) -> Option<usize> {
     const SHAPE: u64 = 0xffff_f0ff;
     const MOVE: u64 = 0xb7;
     let offset = (instruction >> 32).wrapping_sub(FIRST as u64);
-    if instruction & SHAPE == MOVE && offset < size_of::<Constants>() as u64 && offset % 4 == 0 {
+    if instruction & SHAPE == MOVE && offset < size_of::<Constants>() as u64 && offset.is_multiple_of(4) {
         Some(offset as usize)
     } else {
         None

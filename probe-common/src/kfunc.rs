@@ -23,8 +23,7 @@ const GO_ON: u64 = 0x05;
 
 /// Makes an address readable by plain instructions, which give 0 where there is nothing to read (6.2; of no type, which is
 /// what the programs ask for, 6.17).
-pub const READABLE: Kfunc =
-    Kfunc { name: "bpf_rdonly_cast", word: call(0x6b66_0001), without: GIVE_BACK };
+pub const READABLE: Kfunc = Kfunc { name: "bpf_rdonly_cast", word: call(0x6b66_0001), without: GIVE_BACK };
 /// From here on nobody else gets this processor (6.10).
 pub const PREEMPT_DISABLE: Kfunc =
     Kfunc { name: "bpf_preempt_disable", word: call(0x6b66_0002), without: GO_ON };

@@ -1,7 +1,10 @@
 //! Which processes are watched: the whole tree, whenever its members came into being.
 
-use anyhow::{Context as _, Result, ensure};
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
+use probe_common::process::slots_of;
 use probe_tests::{
     client::Request,
     host,
@@ -16,7 +19,14 @@ use crate::{
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, workers_are_counted, attach_before_the_program, workers_forked_later, no_children);
+    add!(
+        suite,
+        workers_are_counted,
+        attach_before_the_program,
+        workers_forked_later,
+        no_children,
+        ids_that_share_a_slot,
+    );
 }
 
 fn two_workers() -> Uvicorn {
@@ -63,6 +73,38 @@ fn workers_forked_later() -> Result<()> {
     let log = load(&server).run()?;
     let outcome = finish(probe, &server)?;
     outcome.report.matches_exactly(&log.sums())
+}
+
+/// A process whose id has the slot of its parent's in the kernel side's table is traced all the same, forked during the run
+/// or found at the attach.
+fn ids_that_share_a_slot() -> Result<()> {
+    const LAST: &str = "/proc/sys/kernel/ns_last_pid";
+    // Whoever forks in between takes the id that was meant for the child.
+    const TRIES: usize = 50;
+    for _ in 0..TRIES {
+        let mut server = Uvicorn::new("asyncio", "h11").held_child()?;
+        let id = same_slot(server.pid())?;
+        let probe = Probe::attach(server.pid(), &[])?;
+        fs::write(LAST, (id - 1).to_string()).context("failed to choose the next process's id")?;
+        server.release()?;
+        server.wait_for_listener()?;
+        if !host::tree(server.pid())?.contains(&id) {
+            continue;
+        }
+        let log = load(&server).run()?;
+        finish(probe, &server)?.report.matches_exactly(&log.sums())?;
+        return exact(&server, &load(&server)).map(drop);
+    }
+    bail!("no child got the id that was chosen for it in {TRIES} tries")
+}
+
+/// A free id whose first slot is that of another one.
+fn same_slot(pid: u32) -> Result<u32> {
+    let max: u32 = fs::read_to_string("/proc/sys/kernel/pid_max")?.trim().parse()?;
+    let is_free = |id: &u32| !Path::new("/proc").join(id.to_string()).exists();
+    // Smaller ones are left out when ids begin anew.
+    let mut ids = 301..max;
+    ids.find(|id| *id != pid && slots_of(*id)[0] == slots_of(pid)[0] && is_free(id)).context("no id is free")
 }
 
 /// With `--no-children` the parent's requests are counted and the child's are not; without it both are.

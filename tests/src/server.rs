@@ -57,11 +57,20 @@ impl Uvicorn {
 
     /// Makes its process but holds it back before it becomes uvicorn, until [`Server::release`].
     pub fn held(&self) -> Result<Server> {
+        // `exec` keeps the pid: what is attached to now is what serves later.
+        self.in_shell("read -r go && exec \"$@\"")
+    }
+
+    /// The same, but it will be a child of its process.
+    pub fn held_child(&self) -> Result<Server> {
+        self.in_shell("read -r go && { \"$@\" & wait; }")
+    }
+
+    fn in_shell(&self, script: &str) -> Result<Server> {
         let addr = free_addr(self.host)?;
         let mut command = Command::new("/bin/sh");
-        // `exec` keeps the pid: what is attached to now is what serves later.
         command
-            .args(["-c", "read -r go && exec \"$@\"", "sh"])
+            .args(["-c", script, "sh"])
             .arg(python()?)
             .args([
                 "-m",

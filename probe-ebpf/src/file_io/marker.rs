@@ -30,7 +30,7 @@ pub(super) fn first_of(vector: u64) -> u64 {
 /// Whether a write is long enough for a marker.
 #[inline(always)]
 pub(crate) fn may_be(call: &Call) -> bool {
-    call.ret >= MARKER_PREFIX.len() as i64
+    call.ret > 0 && call.ret.cast_unsigned() >= MARKER_PREFIX.len() as u64
 }
 
 /// Sends a write up if it begins like a marker.

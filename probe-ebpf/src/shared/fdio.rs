@@ -213,7 +213,11 @@ fn way_of(call: &Call) -> Way {
             Some(Kind::Regular) => file(),
             Some(Kind::Socket) => socket(),
             // A marker can be written to anything.
-            Some(Kind::Other) if matches!(call.nr, nr::WRITE | nr::WRITEV) && file_io::may_be_marker(call) => file(),
+            Some(Kind::Other)
+                if matches!(call.nr, nr::WRITE | nr::WRITEV) && file_io::may_be_marker(call) =>
+            {
+                file()
+            }
             _ => Way::Nowhere,
         },
         number if is_socket_call(number) => socket(),
@@ -329,13 +333,15 @@ fn socket_call(ctx: &RawTracePointContext, call: &Call, number: u64, arg: &[u64;
             return;
         }
     };
+    let mut sk = 0;
     let begun = match moves {
         Moves::In => socket::recv(ctx, &call, buffer, flags),
-        Moves::Out => {
-            kern::sock_of_fd(call.fd).and_then(|sock| socket::send(ctx, &call, sock, buffer, flags))
-        }
+        Moves::Out => kern::sock_of_fd(call.fd).and_then(|sock| {
+            sk = sock.sk;
+            socket::send(ctx, &call, sock, buffer, flags)
+        }),
     };
-    if begun.is_some() {
-        socket::emit(buffer);
+    if begun.is_some() && socket::emit(buffer) {
+        socket::upgraded(sk);
     }
 }

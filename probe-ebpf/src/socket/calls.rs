@@ -172,10 +172,17 @@ pub(crate) fn send(
     let mut head = data_head(ctx, call, Kind::Send, conn, 0, 0);
     if conn.flags & CONN_UPGRADED != 0 {
         head.end_seq = if is_unix { 0 } else { kern::write_seq(sock.sk).unwrap_or(0) };
-    } else {
-        conn.flags |= capture::upgrade_bit(buffer);
     }
     capture::begin(&head)
+}
+
+/// From here on another protocol than HTTP is spoken on this socket.
+#[inline(always)]
+pub(crate) fn upgraded(sk: u64) {
+    if let Some(conn) = conns::get(sk) {
+        // SAFETY: a valid map value; a racing segment writes other fields.
+        unsafe { (*conn).flags |= CONN_UPGRADED };
+    }
 }
 
 /// `CONN_*` bits of a socket that may be closed already, and then is not taken up any more.

@@ -39,6 +39,9 @@ struct Limits {
 const OF_READS: Limits = Limits { whole: RECV_CAPTURE, body: RECV_BODY_CAPTURE, tail: RECV_TAIL_CAPTURE };
 const OF_WRITES: Limits = Limits { whole: SEND_CAPTURE, body: SEND_BODY_CAPTURE, tail: TAIL_CAPTURE };
 
+/// Where "HTTP/1.1 101" has its status.
+const STATUS: usize = 8;
+
 /// Begins the record of a call, which [`emit`] sends up.
 #[inline(always)]
 pub(crate) fn begin(head: &DataHead) -> Option<()> {
@@ -48,28 +51,25 @@ pub(crate) fn begin(head: &DataHead) -> Option<()> {
     Some(())
 }
 
-/// Sends up the call that was begun, with its bytes. It stands in the program once, for reads and writes alike: the
-/// verifier looks at it for each way on which it can come there.
+/// Sends up the call that was begun, with its bytes; true where it is the response that ends HTTP on its connection. It
+/// stands in the program once, for reads and writes alike: the verifier looks at it for each way on which it can come there.
 #[inline(always)]
-pub(crate) fn emit(buffer: Buffer) {
-    let Some(raw) = SCRATCH.get_ptr_mut(0) else { return };
+pub(crate) fn emit(buffer: Buffer) -> bool {
+    let Some(raw) = SCRATCH.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's slot; see `SCRATCH`.
     let raw = unsafe { &mut *raw };
     if raw.head.flags & CONN_UPGRADED != 0
         && let Buffer::Flat(base) = buffer
     {
-        return emit_whole(raw, base);
+        emit_whole(raw, base);
+        return false;
     }
     emit_parts(raw, buffer);
-}
-
-/// [`CONN_UPGRADED`] where a response that ends HTTP begins the buffer, else 0. To be asked before the bytes are copied:
-/// whatever the verifier has to remember over that, it has to look at many times.
-#[inline(always)]
-pub(crate) fn upgrade_bit(buffer: Buffer) -> u32 {
-    // Where "HTTP/1.1 101" has its status.
-    let Some(status) = start_of(buffer).and_then(|start| read_user::<u32>(start + 8)) else { return 0 };
-    if status == u32::from_ne_bytes(*b" 101") { CONN_UPGRADED } else { 0 }
+    raw.head.header.kind == Kind::Send as u32 && raw.head.head_len as usize >= STATUS + 4 && {
+        let bytes = &raw.bytes;
+        let status = [bytes[STATUS], bytes[STATUS + 1], bytes[STATUS + 2], bytes[STATUS + 3]];
+        u32::from_ne_bytes(status) == u32::from_ne_bytes(*b" 101")
+    }
 }
 
 /// Sends up a call on one buffer with all its bytes, in pieces that each look like a call of their own: where frames begin

@@ -14,6 +14,6 @@ mod stats;
 mod tcp;
 mod unix;
 
-pub(crate) use calls::{accept, recv, send};
+pub(crate) use calls::{accept, recv, send, upgraded};
 pub(crate) use capture::emit;
 pub(crate) use unix::{closing, listen};

@@ -60,6 +60,22 @@ impl Kfuncs {
         if self.readable.is_some() { Missing::NOTHING } else { Missing::DIRECT_READS }
     }
 
+    /// Each by its name: whether it is called, and what that says.
+    pub(super) const fn told(&self) -> [(&'static str, bool, &'static str); 2] {
+        [
+            if self.readable.is_some() {
+                (READABLE.name, true, "kernel memory is read by plain instructions")
+            } else {
+                (READABLE.name, false, "not accepted (6.17 and later): each read of kernel memory is a call")
+            },
+            if self.undivided.is_some() {
+                (PREEMPT_DISABLE.name, true, "no other task interrupts a program")
+            } else {
+                (PREEMPT_DISABLE.name, false, "not called: before Linux 7 no other task interrupts a program")
+            },
+        ]
+    }
+
     /// What is to stand in place of an instruction of the object, where that is one of the words for these functions.
     pub(super) fn in_place_of(&self, instruction: u64) -> Option<u64> {
         let kfunc = kfunc::ALL.into_iter().find(|kfunc| kfunc.word == instruction)?;
@@ -94,9 +110,8 @@ fn is_accepted(instructions: &[u64]) -> bool {
         license: c"GPL".as_ptr() as u64,
     };
     // SAFETY: the kernel reads `load`, the instructions and the string, all of which outlive the call.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, std::ptr::from_ref(&load), size_of::<Load>())
-    };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, std::ptr::from_ref(&load), size_of::<Load>()) };
     let Ok(fd) = i32::try_from(fd) else { return false };
     if fd < 0 {
         tracing::debug!(error = %io::Error::last_os_error(), "kernel functions not accepted");

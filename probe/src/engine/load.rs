@@ -13,15 +13,11 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{Program, ProgramError, ProgramFd, RawTracePoint, uprobe::UProbeLinkId},
 };
-use probe_common::{
-    constants::Constants,
-    kern::KernOffsets,
-    loss::LossCause,
-    rooms::Rooms,
-    socket::OpStats,
-};
+use probe_common::{constants::Constants, kern::KernOffsets, loss::LossCause, rooms::Rooms, socket::OpStats};
 
-use super::{blocks::BlockMaps, disks::Disks, files::FileMaps, kern, kfuncs::Kfuncs, object, threads::Threads};
+use super::{
+    blocks::BlockMaps, disks::Disks, files::FileMaps, kern, kfuncs::Kfuncs, object, threads::Threads,
+};
 use crate::{
     event::{DiskRequests, Sample, SyscallStats},
     probes::{
@@ -92,6 +88,7 @@ pub struct Kernel {
     /// Keeps the programs that others hand on to.
     tails: ProgramArray<MapData>,
     rooms: Rooms,
+    kfuncs: Kfuncs,
 }
 
 /// How attaching one hook went, for `probe doctor`.
@@ -172,6 +169,7 @@ impl Kernel {
             files: Some(FileMaps::take(&mut ebpf)?),
             blocks: BlockMaps::take(&mut ebpf)?,
             rooms: config.rooms,
+            kfuncs: known.kfuncs.clone(),
             ebpf,
         })
     }
@@ -267,9 +265,7 @@ impl Kernel {
 
     /// Traces a thread that exists already. It may be inside any system call.
     pub fn trace_thread(&mut self, pid: u32, tid: u32) -> Result<()> {
-        self.threads
-            .add(pid, tid)
-            .with_context(|| format!("failed to trace thread {tid} of process {pid}"))
+        self.threads.add(pid, tid).with_context(|| format!("failed to trace thread {tid} of process {pid}"))
     }
 
     /// Stops tracing a thread; it may be gone already.
@@ -354,6 +350,11 @@ impl Kernel {
     pub fn syscalls(&self) -> Result<Vec<SyscallStats>> {
         socket::summarize(|index| self.op_stats.get(&index, 0).map(|cpus| cpus.to_vec()))
             .context("failed to read the call statistics")
+    }
+
+    /// The kernel's own functions that the programs call; see [`Kfuncs::told`].
+    pub(super) const fn kernel_functions(&self) -> [(&'static str, bool, &'static str); 2] {
+        self.kfuncs.told()
     }
 
     /// The loaded programs' names and file descriptors.

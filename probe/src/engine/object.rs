@@ -54,7 +54,8 @@ mod tests {
         let rooms = stand_in(offset_of!(Constants, rooms)).cast_unsigned();
         let [readable, begin, end] = kfunc::ALL.map(|kfunc| kfunc.word);
         let behind = stand_in(size_of::<Constants>()).cast_unsigned();
-        let words = [mov(3, rooms), readable, 7, mov(9, rooms), begin, end, mov(1, behind), mov(1, rooms + 1)];
+        let words =
+            [mov(3, rooms), readable, 7, mov(9, rooms), begin, end, mov(1, behind), mov(1, rooms + 1)];
         let object: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let put = |kfuncs: &Kfuncs| -> Vec<u64> {
             let constants = Constants {

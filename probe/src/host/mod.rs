@@ -131,7 +131,9 @@ pub fn version_of(release: &str) -> (u32, u32) {
 
 /// Major and minor number of the running kernel's release; (0, 0) when it is not understood.
 pub fn own_version() -> (u32, u32) {
-    nix::sys::utsname::uname().map(|system| version_of(&system.release().to_string_lossy())).unwrap_or_default()
+    nix::sys::utsname::uname()
+        .map(|system| version_of(&system.release().to_string_lossy()))
+        .unwrap_or_default()
 }
 
 /// The first two numbers of a release: `6.18.44-fc` is (6, 18).

@@ -11,6 +11,7 @@ use ::probe::{
     },
 };
 use anyhow::{Context as _, Result, ensure};
+use probe_common::kfunc;
 use probe_tests::{
     load::Load,
     probe::{self, Probe},
@@ -25,7 +26,13 @@ use crate::{
 };
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    add!(suite, every_hook_of_the_kernel_works, each_rung_counts_exactly, doctor_shows_the_rung);
+    add!(
+        suite,
+        every_hook_of_the_kernel_works,
+        each_rung_counts_exactly,
+        kernel_functions_change_no_count,
+        doctor_shows_the_rung,
+    );
 }
 
 /// A hook works exactly where the kernel has it, by its own types and by its version; no kernel that is supported lacks one
@@ -87,6 +94,31 @@ fn each_rung_counts_exactly() -> Result<()> {
             ensure!(calls >= 100, "without `{program}`: {calls} reads");
         }
     }
+    Ok(())
+}
+
+/// Without the kernel's own functions a run sees what it sees with them, and has no gap to name; doctor says what is called.
+fn kernel_functions_change_no_count() -> Result<()> {
+    let server = Uvicorn::new("uvloop", "httptools").start()?;
+    let names = kfunc::ALL.map(|kfunc| kfunc.name);
+    let load = Load::fast(server.addr(), 4, 100, mix());
+    let mut gaps = Vec::new();
+    for forced in [vec![], vec!["--force-rung".to_owned(), names.join(",")]] {
+        let arguments: Vec<&str> = forced.iter().map(String::as_str).collect();
+        let probe = Probe::attach(server.pid(), &arguments)?;
+        let log = load.run()?;
+        let report = finish(probe, &server)?.report;
+        report.matches_exactly(&log.sums()).with_context(|| format!("with {forced:?}"))?;
+        let timed: u64 = report.endpoints()?.iter().map(|endpoint| endpoint.latency_s.count).sum();
+        ensure!(timed == 100, "with {forced:?}: {timed} requests are timed");
+        gaps.push(report.at::<Value>("/health/blind_spots")?);
+        let output = Command::new(probe::binary()?).arg("doctor").args(&forced).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let is_called = text.contains(&format!("ok    kernel: {}", kfunc::READABLE.name));
+        let accepts = version(&fs::read_to_string("/proc/sys/kernel/osrelease")?) >= vec![6, 17];
+        ensure!(is_called == (accepts && forced.is_empty()), "with {forced:?} doctor says:\n{text}");
+    }
+    ensure!(gaps[0] == gaps[1], "gaps: {gaps:?}");
     Ok(())
 }
 

@@ -43,6 +43,9 @@ impl Page {
                 remedy: "a kernel with CONFIG_UPROBES, and the right to use them (CAP_PERFMON)".to_owned(),
             }),
         }
+        for (name, is_called, says) in own.iter().flat_map(|tried| &tried.kernel) {
+            self.line(if *is_called { "ok" } else { "info" }, &format!("kernel: {name}"), says);
+        }
         let Some(target) = &functions.target else { return };
         for (file, symbols) in &target.placed {
             let symbols = symbols.iter().copied().collect::<Vec<_>>().join(", ");
