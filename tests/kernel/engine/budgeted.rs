@@ -142,6 +142,11 @@ fn whole_connections() -> Result<()> {
     let report = &outcome.report;
     report.nothing_lost()?;
 
+    // What is not followed is not even sent up: each request would have been three records.
+    let (events, requests) =
+        (report.at::<u64>("/health/events")?, KEPT as u64 * (EACH + 1) + FRESH as u64 * EACH);
+    ensure!(events < requests, "{events} records for {requests} requests");
+
     let budget = exhausted(&outcome)?;
     let samples = [2, 4, 8, 16].map(|one_in| format!("1 in {one_in} connections followed"));
     ensure!(steps(&budget).ends_with(&samples.each_ref().map(String::as_str)), "{budget:?}");
