@@ -18,7 +18,6 @@ use crate::shared::{
     bounds::opaque,
     emit::lose,
     kern::block::{self, Request},
-    kfunc::Undivided,
 };
 
 /// Slots of the devices that are watched, by major << 20 | minor; written by user space, which thereby begins the count. A
@@ -38,7 +37,6 @@ static BLOCK_ISSUED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0
 /// `block:block_rq_issue(request)`; before 5.11 the queue comes first, so that no request is found again by its address.
 #[raw_tracepoint(tracepoint = "block_rq_issue")]
 pub(crate) fn block_issue(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     let request: u64 = ctx.arg(0);
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -50,7 +48,6 @@ pub(crate) fn block_issue(ctx: RawTracePointContext) -> i32 {
 /// `block:block_rq_complete(request, error, bytes)`: once for each part of a request that ends.
 #[raw_tracepoint(tracepoint = "block_rq_complete")]
 pub(crate) fn block_complete(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     try_complete(&ctx).unwrap_or(0)
 }
 

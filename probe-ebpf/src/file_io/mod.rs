@@ -23,7 +23,6 @@ use crate::shared::{
     emit::lose,
     fdio::{self, Call},
     kern::file,
-    kfunc::Undivided,
     regs::nr,
 };
 use calls::Use;
@@ -47,7 +46,6 @@ pub(crate) fn hand_on(ctx: &RawTracePointContext) {
 /// A call that may be about a regular file, at its return: called by `fdio_exit`.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub(crate) fn file_io_returned(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     fdio::handed_on(&ctx).and_then(|(call, args)| returned(&ctx, &call, args.nr, &args.arg)).unwrap_or(0)
 }
 

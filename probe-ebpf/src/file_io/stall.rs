@@ -14,7 +14,7 @@ use probe_common::{
 
 use crate::{
     process,
-    shared::{bounds::opaque, fdio::Call, kfunc::Undivided},
+    shared::{bounds::opaque, fdio::Call},
 };
 
 /// For how long, per CPU.
@@ -25,7 +25,6 @@ static WRITE_STALLS: PerCpuArray<Durations> = PerCpuArray::with_max_entries(1, 0
 /// between kernels and is not looked at.
 #[raw_tracepoint(tracepoint = "balance_dirty_pages")]
 pub(crate) fn file_io_stalled(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     if let Some(thread) = process::traced(ctx.pid()) {
         // SAFETY: a valid map value that only this thread writes while it is in the kernel.
         let thread = unsafe { &mut *thread };

@@ -18,7 +18,6 @@ use crate::shared::{
     constants::constant,
     emit::{emit, lose},
     kern,
-    kfunc::Undivided,
     log::log,
 };
 
@@ -33,7 +32,6 @@ pub(crate) fn header(ctx: &impl EbpfContext, kind: Kind, ts_ns: u64) -> Header {
 /// `sched:sched_process_fork(parent, child)`: runs in the parent before the child does.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub(crate) fn process_fork(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     try_fork(&ctx).unwrap_or(0)
 }
 
@@ -61,7 +59,6 @@ fn try_fork(ctx: &RawTracePointContext) -> Option<i32> {
 /// `sched:sched_process_exec(task, old_pid, bprm)`: a thread that executes takes over its leader's id.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub(crate) fn process_exec(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     try_exec(&ctx).unwrap_or(0)
 }
 
@@ -85,7 +82,6 @@ fn try_exec(ctx: &RawTracePointContext) -> Option<i32> {
 /// `sched:sched_process_exit(task)`: for every thread; the event is for the leader's alone.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn process_exit(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     try_exit(&ctx).unwrap_or(0)
 }
 

@@ -20,7 +20,6 @@ use crate::{
         bounds::opaque,
         emit::lose,
         kern::{self, file::Kind},
-        kfunc::Undivided,
         regs::{self, Args, nr},
         rooms::is_on,
         rungs::is_missing,
@@ -137,7 +136,6 @@ fn is_socket_call(number: u64) -> bool {
 /// `raw_syscalls:sys_enter(regs, nr)`.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     let number: u64 = ctx.arg(1);
     if number == nr::CLOSE && is_on(Rooms::SOCKET) {
         // At its return the descriptor is gone.
@@ -165,20 +163,7 @@ pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
 /// `raw_syscalls:sys_exit(regs, ret)`.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub(crate) fn fdio_exit(ctx: RawTracePointContext) -> i32 {
-    let way = {
-        let _undivided = Undivided::begin();
-        exit(&ctx)
-    };
-    // Only now: the kernel lets nobody hand on who keeps the processor.
-    if let Way::File = way {
-        file_io::hand_on(&ctx);
-    }
-    0
-}
-
-#[inline(always)]
-fn exit(ctx: &RawTracePointContext) -> Way {
-    let way = try_exit(ctx).unwrap_or(Way::Nowhere);
+    let way = try_exit(&ctx);
     if is_missing(Missing::ENTRY)
         && let Some(thread) = process::traced(ctx.pid())
     {
@@ -188,7 +173,10 @@ fn exit(ctx: &RawTracePointContext) -> Way {
             ((*thread).sock, (*thread).arrival_ns, (*thread).acked_ns) = (0, 0, 0);
         }
     }
-    way
+    if way == Some(Way::File) {
+        file_io::hand_on(&ctx);
+    }
+    0
 }
 
 /// Which room a call goes to.

@@ -1,9 +1,9 @@
-//! Calls of the kernel's own functions, which the compiler does not know: each stands here as the word that user space
+//! The call of a function of the kernel's own, which the compiler does not know: it stands here as the word that user space
 //! replaces; see `probe_common::kfunc`.
 
 use core::arch::asm;
 
-use probe_common::kfunc::{PREEMPT_DISABLE, PREEMPT_ENABLE, READABLE};
+use probe_common::kfunc::WORD;
 
 /// An address of kernel memory from which plain instructions may read: 0 where nothing is. Not to be used where
 /// [`Missing::DIRECT_READS`](probe_common::rungs::Missing::DIRECT_READS) is.
@@ -14,7 +14,7 @@ pub(super) fn readable<T>(address: u64) -> *const T {
     unsafe {
         asm!(
             ".8byte {call}",
-            call = const READABLE.word,
+            call = const WORD,
             inlateout("r1") address => _,
             inlateout("r2") 0_u64 => _,
             lateout("r0") pointer,
@@ -23,39 +23,4 @@ pub(super) fn readable<T>(address: u64) -> *const T {
         );
     }
     pointer as *const T
-}
-
-/// As long as it lives, no other task gets this processor, where user space found that one could. Linux runs a program at
-/// most once at a time on a processor: what another task did meanwhile would be left out.
-pub(crate) struct Undivided(());
-
-impl Undivided {
-    #[inline(always)]
-    pub(crate) fn begin() -> Self {
-        // SAFETY: the call takes nothing, and leaves r6 to r9 as they are.
-        unsafe {
-            asm!(
-                ".8byte {call}",
-                call = const PREEMPT_DISABLE.word,
-                lateout("r0") _, lateout("r1") _, lateout("r2") _, lateout("r3") _, lateout("r4") _, lateout("r5") _,
-                options(nostack),
-            );
-        }
-        Self(())
-    }
-}
-
-impl Drop for Undivided {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe {
-            asm!(
-                ".8byte {call}",
-                call = const PREEMPT_ENABLE.word,
-                lateout("r0") _, lateout("r1") _, lateout("r2") _, lateout("r3") _, lateout("r4") _, lateout("r5") _,
-                options(nostack),
-            );
-        }
-    }
 }

@@ -18,7 +18,6 @@ use crate::{
     shared::{
         emit::emit,
         kern::{self, tcp_state},
-        kfunc::Undivided,
         rungs::is_missing,
     },
 };
@@ -26,7 +25,6 @@ use crate::{
 /// `sock:inet_sock_set_state(sk, oldstate, newstate)`.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub(crate) fn socket_state(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     try_state(&ctx).unwrap_or(0)
 }
 
@@ -132,7 +130,6 @@ fn closed(sk: u64, reset: u32, ts_ns: u64) -> Option<()> {
 /// TCP looks at it.
 #[raw_tracepoint(tracepoint = "tcp_probe")]
 pub(crate) fn socket_segment(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     try_segment(&ctx).unwrap_or(0)
 }
 
@@ -177,7 +174,6 @@ fn try_segment(ctx: &RawTracePointContext) -> Option<i32> {
 /// Joins the call to its socket, and takes the arrival time while no new segment can change it.
 #[raw_tracepoint(tracepoint = "tcp_rcv_space_adjust")]
 pub(crate) fn socket_read(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     try_read(&ctx).unwrap_or(0)
 }
 

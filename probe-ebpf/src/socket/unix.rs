@@ -22,7 +22,6 @@ use crate::{
         emit::emit,
         fdio::Call,
         kern::{self, Carries, Sock, tcp_state},
-        kfunc::Undivided,
         regs,
     },
 };
@@ -134,7 +133,6 @@ pub(crate) fn take_arrival(sk: u64, conn: &mut Conn, enter_ns: u64) -> u64 {
 /// a new connection.
 #[raw_tracepoint(tracepoint = "sk_data_ready")]
 pub(crate) fn socket_ready(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     try_ready(&ctx).unwrap_or(0)
 }
 

@@ -34,9 +34,7 @@ use crate::{
     shared::{
         emit::{emit, lose},
         fdio::Call,
-        kern,
-        kfunc::Undivided,
-        path,
+        kern, path,
         regs::{self, nr},
         rooms::is_on,
     },
@@ -59,7 +57,6 @@ static SLEEP_SCRATCH: PerCpuArray<SleepRaw> = PerCpuArray::with_max_entries(1, 0
 /// `filelock:posix_lock_inode(inode, file_lock, ret)`: each attempt to lock or unlock a range, closing included.
 #[raw_tracepoint(tracepoint = "posix_lock_inode")]
 pub(crate) fn sqlite_lock(ctx: RawTracePointContext) -> i32 {
-    let _undivided = Undivided::begin();
     try_lock(&ctx).unwrap_or(0)
 }
 

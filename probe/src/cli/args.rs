@@ -146,7 +146,7 @@ pub enum InconclusiveAs {
 /// A program that has a rung below it, or a function of the kernel that is not always there.
 fn parse_rung(text: &str) -> Result<String, String> {
     let programs = rungs::FALLBACKS.iter().map(|rung| rung.program);
-    let names: Vec<&str> = programs.chain(kfunc::ALL.map(|kfunc| kfunc.name)).collect();
+    let names: Vec<&str> = programs.chain([kfunc::READABLE]).collect();
     if names.contains(&text) {
         return Ok(text.to_owned());
     }

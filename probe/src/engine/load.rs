@@ -16,7 +16,8 @@ use aya::{
 use probe_common::{constants::Constants, kern::KernOffsets, loss::LossCause, rooms::Rooms, socket::OpStats};
 
 use super::{
-    blocks::BlockMaps, disks::Disks, files::FileMaps, kern, kfuncs::Kfuncs, object, threads::Threads,
+    blocks::BlockMaps, direct_reads::DirectReads, disks::Disks, files::FileMaps, kern, object,
+    threads::Threads,
 };
 use crate::{
     event::{DiskRequests, Sample, SyscallStats},
@@ -54,13 +55,13 @@ pub struct Lower {
 /// What is known of the running kernel before anything is loaded.
 struct Known {
     offsets: KernOffsets,
-    kfuncs: Kfuncs,
+    reads: DirectReads,
 }
 
 impl Known {
     fn of(config: &LoadConfig<'_>) -> Result<Self> {
         let btf = kern::open(config.btf)?;
-        Ok(Self { offsets: kern::offsets(&btf)?, kfuncs: Kfuncs::find(&btf, config.without) })
+        Ok(Self { offsets: kern::offsets(&btf)?, reads: DirectReads::find(&btf, config.without) })
     }
 }
 
@@ -88,7 +89,7 @@ pub struct Kernel {
     /// Keeps the programs that others hand on to.
     tails: ProgramArray<MapData>,
     rooms: Rooms,
-    kfuncs: Kfuncs,
+    reads: DirectReads,
 }
 
 /// How attaching one hook went, for `probe doctor`.
@@ -136,7 +137,7 @@ impl Kernel {
         if object::OBJECT.is_empty() {
             bail!("failed to load the kernel side: this binary was built without it (PROBE_SKIP_EBPF)");
         }
-        let missing = lower.iter().fold(known.kfuncs.missing(), |all, lower| all.with(lower.rung.missing));
+        let missing = lower.iter().fold(known.reads.missing(), |all, lower| all.with(lower.rung.missing));
         let constants = Constants {
             kern: known.offsets,
             rooms: config.rooms,
@@ -148,7 +149,7 @@ impl Kernel {
             .btf(None)
             .verifier_log_level(VerifierLogLevel::STATS)
             .map_max_entries("EVENTS", config.ring_bytes)
-            .load(&object::completed(&known.kfuncs, &constants))
+            .load(&object::completed(known.reads, &constants))
             .context("failed to load the kernel side; see `probe doctor`")?;
         Ok(Self {
             #[cfg(feature = "kernel-log")]
@@ -169,7 +170,7 @@ impl Kernel {
             files: Some(FileMaps::take(&mut ebpf)?),
             blocks: BlockMaps::take(&mut ebpf)?,
             rooms: config.rooms,
-            kfuncs: known.kfuncs.clone(),
+            reads: known.reads,
             ebpf,
         })
     }
@@ -352,9 +353,9 @@ impl Kernel {
             .context("failed to read the call statistics")
     }
 
-    /// The kernel's own functions that the programs call; see [`Kfuncs::told`].
-    pub(super) const fn kernel_functions(&self) -> [(&'static str, bool, &'static str); 2] {
-        self.kfuncs.told()
+    /// Whether the programs read kernel memory by plain instructions.
+    pub(super) const fn reads_directly(&self) -> bool {
+        self.reads.0.is_some()
     }
 
     /// The loaded programs' names and file descriptors.

@@ -4,11 +4,11 @@
 mod blocks;
 mod budget;
 mod clock;
+mod direct_reads;
 mod disks;
 mod files;
 mod health;
 mod kern;
-mod kfuncs;
 mod live;
 mod load;
 mod mark;

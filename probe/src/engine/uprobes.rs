@@ -55,8 +55,8 @@ pub struct TriedFunctions {
     pub placed: BTreeMap<String, BTreeSet<&'static str>>,
     /// Functions that cannot, and why.
     pub refused: Vec<(&'static str, String)>,
-    /// The kernel's own functions: name, whether the programs call it, and what that says.
-    pub kernel: Vec<(&'static str, bool, &'static str)>,
+    /// Whether the programs read kernel memory by plain instructions.
+    pub reads_directly: bool,
 }
 
 /// Places the probes on functions of these processes, or, where there is none, one on a function that this process has
@@ -79,7 +79,7 @@ pub fn try_functions(config: &LoadConfig<'_>, pids: &[u32]) -> Result<TriedFunct
     Ok(TriedFunctions {
         placed: uprobes.placed,
         refused: uprobes.refused.into_keys().collect(),
-        kernel: kernel.kernel_functions().to_vec(),
+        reads_directly: kernel.reads_directly(),
     })
 }
 

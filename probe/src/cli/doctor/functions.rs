@@ -1,5 +1,7 @@
 //! What `probe doctor` says of probes on functions: whether this kernel takes them, and what they open of the target.
 
+use probe_common::kfunc;
+
 use super::Page;
 use crate::engine::{self, LoadConfig, TriedFunctions};
 use crate::host::{Gap, Severity};
@@ -43,8 +45,15 @@ impl Page {
                 remedy: "a kernel with CONFIG_UPROBES, and the right to use them (CAP_PERFMON)".to_owned(),
             }),
         }
-        for (name, is_called, says) in own.iter().flat_map(|tried| &tried.kernel) {
-            self.line(if *is_called { "ok" } else { "info" }, &format!("kernel: {name}"), says);
+        let name = format!("kernel: {}", kfunc::READABLE);
+        match own {
+            Ok(tried) if tried.reads_directly => self.fact(&name, "kernel memory is read by plain instructions"),
+            _ => self.line(
+                "info",
+                &name,
+                "is not there as it is needed (6.17 and later): each read of kernel memory is a call, which costs more and \
+                 sees the same",
+            ),
         }
         let Some(target) = &functions.target else { return };
         for (file, symbols) in &target.placed {
