@@ -83,17 +83,28 @@ pub fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
     Ok(ids)
 }
 
-/// Packets that the kernel dropped at the listener of this port, as `ss` shows them: `skmem:(…,d12)`.
-pub fn listener_drops(port: u16) -> Result<u64> {
+/// What `ss` shows of a listening socket.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerState {
+    /// Connections that wait to be accepted.
+    pub queued: u64,
+    /// Packets that the kernel dropped at it: `skmem:(…,d12)`.
+    pub drops: u64,
+}
+
+/// The listener of this port.
+pub fn listener(port: u16) -> Result<ListenerState> {
     let filter = format!("sport = :{port}");
     let output = Command::new("ss").args(["-H", "-lntm", &filter]).output().context("failed to run `ss`")?;
     let text = String::from_utf8(output.stdout)?;
     let skmem = text.split("skmem:(").nth(1).and_then(|rest| rest.split(')').next());
     let drops = skmem.and_then(|fields| fields.split(',').find_map(|field| field.strip_prefix('d')));
-    drops
-        .with_context(|| format!("no listener on port {port}: `{text}`"))?
-        .parse()
-        .context("no number of drops")
+    let drops = drops.with_context(|| format!("no listener on port {port}: `{text}`"))?;
+    let queued = text.split_whitespace().nth(1).context("no length of the queue")?;
+    Ok(ListenerState {
+        queued: queued.parse().context("no length of the queue")?,
+        drops: drops.parse().context("no number of drops")?,
+    })
 }
 
 /// For how long a thread has run so far, nanoseconds.
@@ -110,7 +121,7 @@ pub fn is_emulated() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{listener_drops, stat_fields, tree};
+    use super::{listener, stat_fields, tree};
 
     /// A name with blanks and parentheses does not shift the fields.
     #[test]
@@ -129,13 +140,15 @@ mod tests {
         assert!(found.contains(&child.id()));
     }
 
-    /// A new listener has dropped nothing, and a port without one is an error.
+    /// A listener shows who waits; a port without one is an error.
     #[test]
-    fn drops_of_a_listener() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        assert_eq!(listener_drops(port).unwrap(), 0);
-        drop(listener);
-        assert!(listener_drops(port).is_err());
+    fn what_a_listener_shows() {
+        let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listening.local_addr().unwrap();
+        let _waiting = std::net::TcpStream::connect(addr).unwrap();
+        let state = listener(addr.port()).unwrap();
+        assert_eq!((state.queued, state.drops), (1, 0));
+        drop(listening);
+        assert!(listener(addr.port()).is_err());
     }
 }
