@@ -1,5 +1,5 @@
 //! Nanoseconds per system call: bare, with empty programs on the same hooks, in a process that is not traced while another
-//! is, and traced.
+//! is, and traced; by raw tracepoints and, as from Linux 7 on, by perf's.
 
 use std::{
     fs::File,
@@ -23,6 +23,9 @@ pub(crate) const CALLS: u32 = 50_000;
 /// What the child does; `getppid` no room wants.
 const KINDS: [(&str, &str); 3] =
     [("getppid", "getppid"), ("file", "read of /dev/zero"), ("socket", "1 byte over TCP")];
+
+/// The kinds of tracepoints, each with what is taken for refused so that the other is taken: raw ones, and perf's.
+const TRACEPOINTS: [(&str, &str); 2] = [("", "perf_tracepoints"), (", perf's", "raw_tracepoints")];
 
 /// The child's side.
 pub(crate) fn make(kind: &str) -> Result<()> {
@@ -60,7 +63,9 @@ pub(crate) fn make(kind: &str) -> Result<()> {
 pub(crate) fn measure(rounds: usize) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (kind, call) in KINDS {
-        let (mut bare, mut empty, mut other, mut traced) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut bare, mut empty) = (Vec::new(), Vec::new());
+        let mut other = TRACEPOINTS.map(|_| Vec::new());
+        let mut traced = TRACEPOINTS.map(|_| Vec::new());
         for _ in 0..rounds {
             let mut measured = Repeat::start(&format!("calls/{kind}"))?;
             let idle = Repeat::start("calls/file")?;
@@ -68,21 +73,26 @@ pub(crate) fn measure(rounds: usize) -> Result<Vec<Figure>> {
             let programs = Empty::attach()?;
             empty.push(measured.turn_ns()?);
             drop(programs);
-            let probe = Probe::attach(idle.pid(), &[])?;
-            other.push(measured.turn_ns()?);
-            probe.finish()?;
-            let probe = Probe::attach(measured.pid(), &[])?;
-            traced.push(measured.turn_ns()?);
-            probe.finish()?;
+            for (at, (_, left_out)) in TRACEPOINTS.iter().enumerate() {
+                let forced = ["--force-rung", left_out];
+                let probe = Probe::attach(idle.pid(), &forced)?;
+                other[at].push(measured.turn_ns()?);
+                probe.finish()?;
+                let probe = Probe::attach(measured.pid(), &forced)?;
+                traced[at].push(measured.turn_ns()?);
+                probe.finish()?;
+            }
         }
         let figure = |what: &str, off: &[f64], on: &[f64]| Figure {
             part: "calls".to_owned(),
             ..Figure::pairs(format!("{call}: {what}"), "ns", off, on)
         };
         figures.push(figure("empty", &bare, &empty));
-        figures.push(figure("other", &bare, &other));
-        figures.push(figure("traced", &bare, &traced));
-        figures.push(figure("to empty", &empty, &traced).within(1.0));
+        for (at, (kind, _)) in TRACEPOINTS.iter().enumerate() {
+            figures.push(figure(&format!("other{kind}"), &bare, &other[at]));
+            figures.push(figure(&format!("traced{kind}"), &bare, &traced[at]));
+        }
+        figures.push(figure("to empty", &empty, &traced[0]).within(1.0));
     }
     Ok(figures)
 }
