@@ -11,6 +11,15 @@ macro_rules! offsets {
         }
 
         impl KernOffsets {
+            /// Whether all that programs read of the records of perf's tracepoints is known.
+            #[must_use]
+            pub const fn knows_records(&self) -> bool {
+                self.record_sock > 0
+                    && self.record_lock > 0
+                    && self.record_lock_result > 0
+                    && self.record_old_tid > 0
+            }
+
             /// Field by field: struct and member path in BTF (`a.b`; `a|b` where kernels differ; `?` at the end where
             /// some have none, which is 0), and the setter.
             pub const FIELDS: &[(&str, &str, fn(&mut Self, u32))] = &[
@@ -85,4 +94,9 @@ offsets! {
     lock_end: "file_lock"."fl_end",
     // Until 6.8 members of its own.
     lock_type: "file_lock"."c.flc_type|fl_type",
+    // The records of perf's tracepoints.
+    record_sock: "trace_event_raw_tcp_event_sk"."skaddr|?",
+    record_lock: "trace_event_raw_filelock_lock"."fl|?",
+    record_lock_result: "trace_event_raw_filelock_lock"."ret|?",
+    record_old_tid: "trace_event_raw_sched_process_exec"."old_pid|?",
 }

@@ -17,6 +17,8 @@ impl Missing {
     pub const READ: Self = Self(1 << 1);
     /// Kernel memory can be read through a helper alone, not by plain instructions.
     pub const DIRECT_READS: Self = Self(1 << 2);
+    /// Programs stand at perf's tracepoints, not at the raw ones, where there is a choice.
+    pub const RAW: Self = Self(1 << 3);
 
     /// Whether all of `other` is missing.
     #[must_use]

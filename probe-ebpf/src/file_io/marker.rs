@@ -16,7 +16,7 @@ use crate::{
     shared::{emit::emit_bytes, fdio::Call},
 };
 
-/// Where a record is put together. `sys_exit` runs with preemption off.
+/// Where a record is put together. `sys_exit`'s program never runs twice at once on a CPU.
 #[map]
 static MARKER_SCRATCH: PerCpuArray<MarkerRaw> = PerCpuArray::with_max_entries(1, 0);
 

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Where a record is put together: too big for the stack. `sys_exit` runs with preemption off.
+/// Where a record is put together: too big for the stack. `sys_exit`'s program never runs twice at once on a CPU.
 #[map]
 static OPEN_SCRATCH: PerCpuArray<OpenRaw> = PerCpuArray::with_max_entries(1, 0);
 

@@ -42,7 +42,7 @@ pub(super) fn get(key: u64, inode: u64) -> Option<*mut OpenFile> {
 #[inline(always)]
 pub(super) fn add(key: u64, new: &OpenFile) -> Option<*mut OpenFile> {
     let made = NEW_FILE.get_ptr_mut(0)?;
-    // SAFETY: this CPU's slot; `sys_enter` and `sys_exit` run with preemption off.
+    // SAFETY: this CPU's slot; `sys_exit`'s program, its only user, never runs twice at once on a CPU.
     let made = unsafe { &mut *made };
     *made = *new;
     if OPEN_FILES.insert(key, *made, 0).is_err() {

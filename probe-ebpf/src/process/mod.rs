@@ -19,6 +19,7 @@ use crate::shared::{
     emit::{emit, lose},
     kern,
     log::log,
+    tracepoint,
 };
 
 pub(crate) use threads::traced;
@@ -63,7 +64,7 @@ pub(crate) fn process_exec(ctx: RawTracePointContext) -> i32 {
 }
 
 fn try_exec(ctx: &RawTracePointContext) -> Option<i32> {
-    let old_tid: u32 = ctx.arg(1);
+    let old_tid = tracepoint::old_tid(ctx)?;
     traced(old_tid)?;
     if old_tid != ctx.pid() {
         let thread = Thread { pid: ctx.tgid(), ..Thread::default() };

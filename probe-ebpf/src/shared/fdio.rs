@@ -23,6 +23,7 @@ use crate::{
         regs::{self, Args, nr},
         rooms::is_on,
         rungs::is_missing,
+        tracepoint,
     },
     socket, sqlite,
 };
@@ -136,7 +137,7 @@ fn is_socket_call(number: u64) -> bool {
 /// `raw_syscalls:sys_enter(regs, nr)`.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
-    let number: u64 = ctx.arg(1);
+    let number = tracepoint::number(&ctx);
     if number == nr::CLOSE && is_on(Rooms::SOCKET) {
         // At its return the descriptor is gone.
         let _ = socket::closing(&ctx);
@@ -152,7 +153,8 @@ pub(crate) fn fdio_enter(ctx: RawTracePointContext) -> i32 {
         thread.arrival_ns = 0;
         thread.acked_ns = 0;
         if is_on(Rooms::FILE_IO) && number == nr::CLOSE {
-            thread.closing = regs::args(ctx.arg(0)).map_or(0, |args| file_io::closing(args.arg[0]));
+            thread.closing =
+                regs::args(tracepoint::registers(&ctx)).map_or(0, |args| file_io::closing(args.arg[0]));
         }
         // SAFETY: a helper without arguments.
         thread.enter_ns = unsafe { bpf_ktime_get_ns() };
@@ -219,7 +221,7 @@ fn way_of(call: &Call) -> Way {
 #[inline(always)]
 fn try_exit(ctx: &RawTracePointContext) -> Option<Way> {
     // Where it costs next to nothing, what nobody asks for is not even looked up.
-    if !is_missing(Missing::DIRECT_READS) && !is_watched(regs::number(ctx.arg(0))?) {
+    if !is_missing(Missing::DIRECT_READS) && !is_watched(regs::number(tracepoint::registers(ctx))?) {
         return None;
     }
     let thread = process::traced(ctx.pid())?;
@@ -230,7 +232,7 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<Way> {
     }
     // SAFETY: as above.
     unsafe { (*thread).nr = 0 };
-    let Some(Args { nr: number_now, arg }) = regs::args(ctx.arg(0)) else {
+    let Some(Args { nr: number_now, arg }) = regs::args(tracepoint::registers(ctx)) else {
         lose(LossCause::KernelReadFault);
         return None;
     };
@@ -239,7 +241,7 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<Way> {
         thread,
         nr: number_now,
         fd: arg[0],
-        ret: ctx.arg(1),
+        ret: tracepoint::result(ctx),
         enter_ns: if seen { enter_ns } else { 0 },
         // SAFETY: a helper without arguments.
         ts_ns: unsafe { bpf_ktime_get_ns() },
@@ -274,12 +276,12 @@ fn try_exit(ctx: &RawTracePointContext) -> Option<Way> {
 #[inline(always)]
 pub(crate) fn handed_on(ctx: &RawTracePointContext) -> Option<(Call, Args)> {
     let thread = process::traced(ctx.pid())?;
-    let args = regs::args(ctx.arg(0))?;
+    let args = regs::args(tracepoint::registers(ctx))?;
     let call = Call {
         thread,
         nr: args.nr,
         fd: args.arg[0],
-        ret: ctx.arg(1),
+        ret: tracepoint::result(ctx),
         // SAFETY: as in `fdio_enter`.
         enter_ns: unsafe { (*thread).enter_ns },
         // SAFETY: a helper without arguments.

@@ -11,3 +11,4 @@ pub(crate) mod path;
 pub(crate) mod regs;
 pub(crate) mod rooms;
 pub(crate) mod rungs;
+pub(crate) mod tracepoint;

@@ -23,8 +23,8 @@ use crate::shared::{
     fdio::Buffer,
 };
 
-/// Where a record is put together: too big for the stack. `sys_exit` runs with preemption off, so its
-/// CPU's slot is its own.
+/// Where a record is put together: too big for the stack. `sys_exit`'s program never runs twice at once on a CPU,
+/// so the slot is its own.
 #[map]
 static SCRATCH: PerCpuArray<DataRaw> = PerCpuArray::with_max_entries(1, 0);
 

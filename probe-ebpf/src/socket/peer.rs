@@ -77,7 +77,7 @@ pub(crate) fn tell(ctx: &RawTracePointContext, ts_ns: u64, sk: u64, conn: &Conn)
 #[inline(always)]
 fn try_tell(header: Header, sk: u64, conn: &Conn) -> Option<()> {
     let raw = PEER.get_ptr_mut(0)?;
-    // SAFETY: this CPU's slot; `sys_exit`, its only user, runs with preemption off.
+    // SAFETY: this CPU's slot; `sys_exit`'s program, its only user, never runs twice at once on a CPU.
     let raw = unsafe { &mut *raw };
     let family = kern::family(sk)?;
     let (port, from, len) = if family == AF_UNIX {

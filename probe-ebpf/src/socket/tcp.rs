@@ -19,6 +19,7 @@ use crate::{
         emit::emit,
         kern::{self, tcp_state},
         rungs::is_missing,
+        tracepoint,
     },
 };
 
@@ -185,7 +186,7 @@ fn try_read(ctx: &RawTracePointContext) -> Option<i32> {
     if thread.nr == 0 && !is_missing(Missing::ENTRY) {
         return None;
     }
-    let sk: u64 = ctx.arg(0);
+    let sk = tracepoint::sock(ctx)?;
     // SAFETY: a valid map value; the socket's lock keeps segments of this connection out.
     let conn = unsafe { &mut *conns::get_or_add(sk, 0)? };
     // Once per buffer that the read empties; the first one holds the first byte.

@@ -22,7 +22,7 @@ use crate::{
         emit::emit,
         fdio::Call,
         kern::{self, Carries, Sock, tcp_state},
-        regs,
+        regs, tracepoint,
     },
 };
 
@@ -174,7 +174,7 @@ pub(crate) fn closing(ctx: &RawTracePointContext) -> Option<i32> {
         return None;
     }
     process::traced(ctx.pid())?;
-    let fd = regs::args(ctx.arg(0))?.arg[0];
+    let fd = regs::args(tracepoint::registers(ctx))?.arg[0];
     let sock = kern::sock_of_fd(fd).filter(|sock| sock.carries == Carries::Unix)?;
     // SAFETY: a valid map value; a concurrent writer changes whole words.
     let conn = unsafe { &mut *conns::get(sock.sk)? };

@@ -37,6 +37,7 @@ use crate::{
         kern, path,
         regs::{self, nr},
         rooms::is_on,
+        tracepoint,
     },
 };
 
@@ -45,12 +46,13 @@ use crate::{
 #[map]
 static SQLITE_FILES: HashMap<FileId, u32> = HashMap::with_max_entries(4096, 0);
 
-/// Where a file's record is put together. The hook runs with preemption off, in a task: its CPU's slot is its own.
+/// Where a file's record is put together. Its program runs in tasks alone, and never twice at once on a CPU: the slot is
+/// its own.
 #[map]
 static FILE_SCRATCH: PerCpuArray<FileRaw> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where a sleep's record is put together: too big for the stack. `sys_exit` runs with preemption off, so its CPU's
-/// slot is its own.
+/// Where a sleep's record is put together: too big for the stack. `sys_exit`'s program never runs twice at once on a CPU,
+/// so the slot is its own.
 #[map]
 static SLEEP_SCRATCH: PerCpuArray<SleepRaw> = PerCpuArray::with_max_entries(1, 0);
 
@@ -62,7 +64,7 @@ pub(crate) fn sqlite_lock(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_lock(ctx: &RawTracePointContext) -> Option<i32> {
-    let Some(lock) = kern::file_lock(ctx.arg(1)) else {
+    let Some(lock) = tracepoint::file_lock(ctx).and_then(kern::file_lock) else {
         lose(LossCause::KernelReadFault);
         return None;
     };
@@ -72,7 +74,7 @@ fn try_lock(ctx: &RawTracePointContext) -> Option<i32> {
     if !is_ours && kind != F_UNLCK {
         return None;
     }
-    let file = kern::file::id(ctx.arg(0))?;
+    let file = kern::file::id(tracepoint::lock_inode(ctx, lock.file)?)?;
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let flags = if process::traced(ctx.pid()).is_some() { LOCK_TRACED } else { 0 };
@@ -87,7 +89,7 @@ fn try_lock(ctx: &RawTracePointContext) -> Option<i32> {
         }
         name(ctx, file, lock.file, now);
     }
-    let ret: i32 = ctx.arg(2);
+    let ret = tracepoint::lock_result(ctx)?;
     if flags & LOCK_TRACED != 0 && ret == 0 {
         checkpoint::locked(ctx, &lock, now);
     }
@@ -164,7 +166,7 @@ pub(crate) fn sleep(ctx: &RawTracePointContext, call: &Call, number: u64, arg: &
     raw.enter_ns = call.enter_ns;
     raw.requested_ns = requested_ns;
     raw.sql = current(ctx.pid());
-    let stack = regs::user_stack(ctx.arg(0))?;
+    let stack = regs::user_stack(tracepoint::registers(ctx))?;
     // SAFETY: the destination is as long as said; the helper checks the source.
     let failed = unsafe {
         probe_read_user(raw.stack.as_mut_ptr().cast(), (STACK_WORDS * 8) as u32, stack as *const _)

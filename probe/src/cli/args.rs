@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use probe_common::kfunc;
 
 use super::results::Format;
 use crate::probes::rungs;
@@ -143,10 +142,9 @@ pub enum InconclusiveAs {
     Pass,
 }
 
-/// A program that has a rung below it, or a function of the kernel that is not always there.
+/// What the kernel has not always, and can be done without.
 fn parse_rung(text: &str) -> Result<String, String> {
-    let programs = rungs::FALLBACKS.iter().map(|rung| rung.program);
-    let names: Vec<&str> = programs.chain([kfunc::READABLE]).collect();
+    let names: Vec<&str> = rungs::names().collect();
     if names.contains(&text) {
         return Ok(text.to_owned());
     }

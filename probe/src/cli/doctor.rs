@@ -15,6 +15,7 @@ use crate::host::{Btf, Cap, Gap, Host, Lockdown, Severity, prerequisites};
 use crate::probes::{
     self,
     gpu::{self, Survey},
+    rungs::RAW_TRACEPOINTS,
 };
 use crate::profile::Profile;
 use crate::target::facts::{self, Facts};
@@ -171,8 +172,19 @@ impl Page {
                 });
             }
         };
-        for HookResult { probe, hook, result } in hooks {
+        for HookResult { probe, hook, by_perf, result } in hooks {
+            if let Some(Err(why)) = by_perf {
+                self.gap(&Gap {
+                    severity: Severity::Degrades,
+                    what: format!("{probe}: perf's {} ({}): {why}", hook.tracepoint, hook.program),
+                    consequence: format!("{}: {}", RAW_TRACEPOINTS.instead, RAW_TRACEPOINTS.unseen),
+                    remedy: "let perf open tracepoints (tracefs, CAP_PERFMON)".to_owned(),
+                });
+            }
             match result {
+                Ok(()) if *by_perf == Some(Ok(())) => {
+                    self.fact(&format!("{probe}: perf's {}", hook.tracepoint), hook.purpose);
+                }
                 Ok(()) => self.fact(&format!("{probe}: {}", hook.tracepoint), hook.purpose),
                 Err(error) => {
                     let rung = probes::rungs::below(hook.program);

@@ -34,10 +34,11 @@ fn hook(result: Result<(), String>) -> HookResult {
     const HOOK: Hook = Hook {
         program: "socket_state",
         tracepoint: "inet_sock_set_state",
+        perf: None,
         since: "4.17",
         purpose: "accept-queue wait, aborted connections",
     };
-    HookResult { probe: "socket", hook: &HOOK, result }
+    HookResult { probe: "socket", hook: &HOOK, by_perf: None, result }
 }
 
 fn facts() -> Facts {

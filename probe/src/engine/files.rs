@@ -11,7 +11,7 @@ use probe_common::{
     hist::Durations,
 };
 
-use super::load::take;
+use super::{load::take, undisturbed::Undisturbed};
 use crate::{
     event::{FileStats, Took},
     probes::file_io::{Counted, Kernel, summarize, summarize_stalls},
@@ -23,11 +23,13 @@ pub(super) struct FileMaps {
     open: HashMap<MapData, u64, OpenFile>,
     stats: PerCpuArray<MapData, FileOpStats>,
     stalls: PerCpuArray<MapData, Durations>,
+    undisturbed: Undisturbed,
 }
 
 impl FileMaps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+    pub(super) fn take(ebpf: &mut Ebpf, undisturbed: Undisturbed) -> Result<Self> {
         Ok(Self {
+            undisturbed,
             classes: take(ebpf, "FILE_CLASSES")?,
             open: take(ebpf, "OPEN_FILES")?,
             stats: take(ebpf, "FILE_OP_STATS")?,
@@ -51,10 +53,10 @@ impl FileMaps {
 impl Kernel for FileMaps {
     fn classify(&mut self, file: FileId, class: Class) {
         // A table without room drops its oldest; a file without a class has its calls sent up one by one.
-        let _ = self.classes.insert(file, class as u32, 0);
+        let _ = self.undisturbed.call(|| self.classes.insert(file, class as u32, 0));
     }
 
     fn open_file(&self, key: u64) -> Option<OpenFile> {
-        self.open.get(&key, 0).ok()
+        self.undisturbed.call(|| self.open.get(&key, 0)).ok()
     }
 }

@@ -16,10 +16,9 @@ pub(super) fn offsets(btf: &Btf) -> Result<KernOffsets> {
         let bits = member
             .split('|')
             .find_map(|path| match path {
-                "?" => Some(Ok(0)),
-                path => member_bits(btf, structure, path).transpose(),
+                "?" => Some(0),
+                path => member_bits(btf, structure, path),
             })
-            .transpose()?
             .with_context(|| format!("failed to find `{structure}.{member}` in this kernel's types"))?;
         if bits % 8 != 0 {
             bail!("failed to use `{structure}.{member}`: it is a bit field in this kernel");
@@ -47,14 +46,13 @@ pub(super) fn open(btf_file: &Path) -> Result<Btf> {
 
 /// Bit offset of a member of the struct with this name; several structs may bear one name, the first that
 /// has the member counts.
-fn member_bits(btf: &Btf, structure: &str, member: &str) -> Result<Option<u32>> {
-    let types = btf
-        .resolve_types_by_name(structure)
-        .map_err(|error| anyhow!("failed to find `struct {structure}` in this kernel's types: {error}"))?;
-    Ok(types.iter().find_map(|found| match found {
+fn member_bits(btf: &Btf, structure: &str, member: &str) -> Option<u32> {
+    // It has none of that name.
+    let Ok(types) = btf.resolve_types_by_name(structure) else { return None };
+    types.iter().find_map(|found| match found {
         Type::Struct(found) | Type::Union(found) => find(btf, found, member, MAX_NESTING),
         _ => None,
-    }))
+    })
 }
 
 /// Searches a struct and the anonymous structs and unions inside it.

@@ -4,6 +4,7 @@
 //! way, the kernel detaches and frees them.
 
 mod functions;
+mod hooks;
 
 use std::path::Path;
 
@@ -11,22 +12,22 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
-    programs::{Program, ProgramError, ProgramFd, RawTracePoint, uprobe::UProbeLinkId},
+    programs::{ProgramError, ProgramFd, uprobe::UProbeLinkId},
 };
 use probe_common::{constants::Constants, kern::KernOffsets, loss::LossCause, rooms::Rooms, socket::OpStats};
 
 use super::{
     blocks::BlockMaps, direct_reads::DirectReads, disks::Disks, files::FileMaps, kern, object,
-    threads::Threads,
+    threads::Threads, tracepoints::Tracepoints, undisturbed::Undisturbed,
 };
 use crate::{
     event::{DiskRequests, Sample, SyscallStats},
     probes::{
-        self,
-        rungs::{self, Fallback},
+        rungs::{Fallback, RAW_TRACEPOINTS},
         socket,
     },
 };
+pub use hooks::{HookResult, Verified};
 
 /// What can be set before the object is loaded.
 #[derive(Debug)]
@@ -56,12 +57,18 @@ pub struct Lower {
 struct Known {
     offsets: KernOffsets,
     reads: DirectReads,
+    tracepoints: Tracepoints,
 }
 
 impl Known {
     fn of(config: &LoadConfig<'_>) -> Result<Self> {
         let btf = kern::open(config.btf)?;
-        Ok(Self { offsets: kern::offsets(&btf)?, reads: DirectReads::find(&btf, config.without) })
+        let offsets = kern::offsets(&btf)?;
+        Ok(Self {
+            offsets,
+            reads: DirectReads::find(&btf, config.without),
+            tracepoints: Tracepoints::best(&offsets, config.without),
+        })
     }
 }
 
@@ -90,44 +97,11 @@ pub struct Kernel {
     tails: ProgramArray<MapData>,
     rooms: Rooms,
     reads: DirectReads,
-}
-
-/// How attaching one hook went, for `probe doctor`.
-#[derive(Debug)]
-pub struct HookResult {
-    /// The room that owns it.
-    pub probe: &'static str,
-    /// The hook.
-    pub hook: &'static probes::Hook,
-    /// The kernel's answer.
-    pub result: Result<(), String>,
-}
-
-/// What the verifier made of one program.
-#[derive(Debug)]
-pub struct Verified {
-    /// Its name in the object.
-    pub program: String,
-    /// Instructions that it looked at (none where the kernel does not tell, before 5.16), or what it refused.
-    pub result: Result<Option<u32>, String>,
+    tracepoints: Tracepoints,
+    undisturbed: Undisturbed,
 }
 
 impl Kernel {
-    /// Loads the object and attaches every hook of every room that is on, the process room first, so that no fork is
-    /// missed. Where a hook that has a rung below it fails, all begins anew on that rung.
-    pub fn attached(config: &LoadConfig<'_>) -> Result<(Self, Vec<Lower>)> {
-        let mut lower: Vec<Lower> = Vec::new();
-        let known = Known::of(config)?;
-        loop {
-            let mut kernel = Self::load_knowing(&known, config, &lower)?;
-            let found = kernel.attach(config.without, &lower)?;
-            if found.is_empty() {
-                return Ok((kernel, lower));
-            }
-            lower.extend(found);
-        }
-    }
-
     /// Loads the object. Nothing runs yet.
     pub(super) fn load(config: &LoadConfig<'_>) -> Result<Self> {
         Self::load_knowing(&Known::of(config)?, config, &[])
@@ -137,7 +111,10 @@ impl Kernel {
         if object::OBJECT.is_empty() {
             bail!("failed to load the kernel side: this binary was built without it (PROBE_SKIP_EBPF)");
         }
-        let missing = lower.iter().fold(known.reads.missing(), |all, lower| all.with(lower.rung.missing));
+        let is_refused = lower.iter().any(|lower| lower.rung == &RAW_TRACEPOINTS);
+        let tracepoints = if is_refused { Tracepoints::Raw } else { known.tracepoints };
+        let own = known.reads.missing().with(tracepoints.missing());
+        let missing = lower.iter().fold(own, |all, lower| all.with(lower.rung.missing));
         let constants = Constants {
             kern: known.offsets,
             rooms: config.rooms,
@@ -149,8 +126,9 @@ impl Kernel {
             .btf(None)
             .verifier_log_level(VerifierLogLevel::STATS)
             .map_max_entries("EVENTS", config.ring_bytes)
-            .load(&object::completed(known.reads, &constants))
+            .load(&object::completed(known.reads, tracepoints, &constants))
             .context("failed to load the kernel side; see `probe doctor`")?;
+        let undisturbed = Undisturbed::with(tracepoints);
         Ok(Self {
             #[cfg(feature = "kernel-log")]
             logger: aya_log::EbpfLogger::init(&mut ebpf).context("failed to open the kernel side's log")?,
@@ -167,111 +145,33 @@ impl Kernel {
             sqlite_inside: take(&mut ebpf, "SQLITE_INSIDE")?,
             on_functions: Vec::new(),
             tails: take(&mut ebpf, "FILE_IO_TAILS")?,
-            files: Some(FileMaps::take(&mut ebpf)?),
+            files: Some(FileMaps::take(&mut ebpf, undisturbed)?),
             blocks: BlockMaps::take(&mut ebpf)?,
             rooms: config.rooms,
             reads: known.reads,
+            tracepoints,
+            undisturbed,
             ebpf,
         })
     }
 
-    /// Attaches all but what is lower already; gives what must be.
-    fn attach(&mut self, without: &[String], lower: &[Lower]) -> Result<Vec<Lower>> {
-        let mut found = Vec::new();
-        self.load_tails()?;
-        for (spec, hook) in probes::hooks(self.rooms) {
-            let rung = rungs::below(hook.program);
-            if lower.iter().any(|lower| Some(lower.rung) == rung) {
-                continue;
-            }
-            match (self.attach_one(hook, without), rung) {
-                (Ok(()), _) => {}
-                (Err(error), Some(rung)) => found.push(Lower { rung, why: format!("{error:#}") }),
-                (Err(error), None) => {
-                    return Err(error.context(format!(
-                        "failed to attach `{}` of the {} probe to the raw tracepoint `{}`; see `probe doctor`",
-                        hook.program, spec.id, hook.tracepoint
-                    )));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Loads the programs that others hand on to, before those are attached.
-    fn load_tails(&mut self) -> Result<()> {
-        for tail in probes::tails(self.rooms) {
-            let program: &mut RawTracePoint =
-                self.ebpf.program_mut(tail).context("the object has no such program")?.try_into()?;
-            program.load().map_err(verifier_says).with_context(|| format!("failed to load `{tail}`"))?;
-            self.tails.set(0, program.fd()?, 0).with_context(|| format!("failed to hand on to `{tail}`"))?;
-        }
-        Ok(())
-    }
-
-    fn attach_one(&mut self, hook: &probes::Hook, without: &[String]) -> Result<()> {
-        if without.iter().any(|program| program == hook.program) {
-            bail!("left out by --force-rung");
-        }
-        let program: &mut RawTracePoint = self
-            .ebpf
-            .program_mut(hook.program)
-            .ok_or_else(|| anyhow!("the object has no such program"))?
-            .try_into()?;
-        program.load().map_err(verifier_says)?;
-        program.attach(hook.tracepoint)?;
-        Ok(())
-    }
-
     /// Follows these connections only, from now on.
     pub(super) fn keep(&mut self, sample: Sample) -> Result<()> {
-        self.sample.set(0, sample.mask(), 0).context("failed to tell the kernel side the sample")
-    }
-
-    /// Loads and attaches each hook on its own, and detaches them again.
-    pub fn try_hooks(config: &LoadConfig<'_>) -> Result<Vec<HookResult>> {
-        let mut kernel = Self::load(config)?;
-        Ok(probes::hooks(config.rooms)
-            .map(|(spec, hook)| HookResult {
-                probe: spec.id,
-                hook,
-                result: kernel.attach_one(hook, config.without).map_err(|error| format!("{error:#}")),
-            })
-            .collect())
-    }
-
-    /// Hands every program of the object to the verifier, those included that only some targets need. None is attached.
-    pub fn verify_all(config: &LoadConfig<'_>) -> Result<Vec<Verified>> {
-        let mut kernel = Self::load(config)?;
-        let verify = |program: &mut Program| -> Result<Option<u32>> {
-            let info = match program {
-                Program::RawTracePoint(program) => {
-                    program.load().map_err(verifier_says)?;
-                    program.info()?
-                }
-                Program::UProbe(program) => {
-                    program.load().map_err(verifier_says)?;
-                    program.info()?
-                }
-                other => bail!("no room loads programs of the type {:?}", other.prog_type()),
-            };
-            Ok(info.verified_instruction_count())
-        };
-        let programs = kernel.ebpf.programs_mut().map(|(name, program)| Verified {
-            program: name.to_owned(),
-            result: verify(program).map_err(|error| format!("{error:#}")),
-        });
-        Ok(programs.collect())
+        self.undisturbed
+            .call(|| self.sample.set(0, sample.mask(), 0))
+            .context("failed to tell the kernel side the sample")
     }
 
     /// Traces a thread that exists already. It may be inside any system call.
     pub fn trace_thread(&mut self, pid: u32, tid: u32) -> Result<()> {
-        self.threads.add(pid, tid).with_context(|| format!("failed to trace thread {tid} of process {pid}"))
+        self.undisturbed
+            .call(|| self.threads.add(pid, tid))
+            .with_context(|| format!("failed to trace thread {tid} of process {pid}"))
     }
 
     /// Stops tracing a thread; it may be gone already.
     pub fn forget_thread(&mut self, tid: u32) {
-        self.threads.remove(tid);
+        self.undisturbed.call(|| self.threads.remove(tid));
     }
 
     /// Treats connections to this local port as the target's.
@@ -323,8 +223,12 @@ impl Kernel {
     pub fn losses(&self) -> Result<Vec<(&'static str, u64)>> {
         let mut losses = Vec::new();
         for (index, cause) in (0u32..).zip(LossCause::ALL) {
-            let count: u64 =
-                self.losses.get(&index, 0).context("failed to read the loss counters")?.iter().sum();
+            let count: u64 = self
+                .undisturbed
+                .call(|| self.losses.get(&index, 0))
+                .context("failed to read the loss counters")?
+                .iter()
+                .sum();
             if count > 0 {
                 losses.push((cause.id(), count));
             }

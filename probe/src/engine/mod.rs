@@ -20,7 +20,9 @@ mod steps;
 mod streams;
 mod summary;
 mod threads;
+mod tracepoints;
 mod tree;
+mod undisturbed;
 mod uprobes;
 
 use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
@@ -232,10 +234,11 @@ async fn run_async(config: EngineConfig) -> Result<Finished> {
     pump.tell(|events| events.append(&mut last_words));
     live.end();
     let end_ns = clock::monotonic_ns();
+    // At once: what programs miss from here on is not this run's, and reading the maps can make them miss something.
+    let cost = health.end(&kernel, steps.budget());
     pump.end(end_ns, &tree);
     begun.blind_to(uprobes.blind_spots());
     begun.without(steps.rooms_given_up());
-    let cost = health.end(&kernel, steps.budget());
     let summary = begun.sum(end_ns, ended_by, &cost, &kernel, &mut tree, &pump)?;
     // From here on nothing of ours is in the kernel any more.
     drop(kernel);

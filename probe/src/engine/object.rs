@@ -6,14 +6,38 @@ use probe_common::{
 };
 use zerocopy::IntoBytes as _;
 
-use super::direct_reads::DirectReads;
+use super::{direct_reads::DirectReads, tracepoints::Tracepoints};
+use crate::probes;
 
 /// The kernel side, compiled by build.rs; empty when it was built with `PROBE_SKIP_EBPF=1`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe-kernel"));
 
+/// How the names of sections begin whose programs are for raw tracepoints, and for perf's: as long, so that it can stand in
+/// the same place. What a section's name begins with says of what type its program is.
+const RAW_SECTION: &[u8] = b"raw_tp/";
+const PERF_SECTION: &[u8] = b"tp/raw_";
+
 /// The object for a kernel and a run.
-pub(super) fn completed(reads: DirectReads, constants: &Constants) -> Vec<u8> {
-    complete(OBJECT, reads, constants)
+pub(super) fn completed(reads: DirectReads, tracepoints: Tracepoints, constants: &Constants) -> Vec<u8> {
+    let mut object = complete(OBJECT, reads, constants);
+    if tracepoints == Tracepoints::Perf {
+        let hooks = probes::hooks(probes::every_room()).filter(|(_, hook)| hook.perf.is_some());
+        let names: Vec<&[u8]> = hooks.map(|(_, hook)| hook.tracepoint.as_bytes()).collect();
+        retype(&mut object, &names);
+    }
+    object
+}
+
+/// Makes the programs for these tracepoints ones for perf's.
+fn retype(object: &mut [u8], tracepoints: &[&[u8]]) {
+    let length = RAW_SECTION.len();
+    for at in 0..object.len().saturating_sub(length) {
+        let named =
+            object[at..].strip_prefix(RAW_SECTION).and_then(|name| name.split(|byte| *byte == 0).next());
+        if named.is_some_and(|name| tracepoints.contains(&name)) {
+            object[at..at + length].copy_from_slice(PERF_SECTION);
+        }
+    }
 }
 
 fn complete(object: &[u8], reads: DirectReads, constants: &Constants) -> Vec<u8> {
@@ -73,6 +97,18 @@ mod tests {
             let expected = [mov(3, 0x1234), instruction, 7, mov(9, 0x1234), instruction, rest[0], rest[1]];
             assert_eq!(put(DirectReads(number)), expected);
         }
+    }
+
+    /// Names keep their length, and those of other sections are left alone.
+    #[test]
+    fn sections_are_renamed() {
+        let mut names =
+            *b"\0raw_tp/sys_enter\0raw_tp/tcp_probe\0.relraw_tp/sys_exit\0raw_tp/sys_exit_\0raw_tp/";
+        retype(&mut names, &[b"sys_enter", b"sys_exit"]);
+        assert_eq!(
+            &names,
+            b"\0tp/raw_sys_enter\0raw_tp/tcp_probe\0.reltp/raw_sys_exit\0raw_tp/sys_exit_\0raw_tp/"
+        );
     }
 
     /// The compiler has left the words as they are: the kernel's function is called, each offset and each room asked for.

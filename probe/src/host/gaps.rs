@@ -212,7 +212,12 @@ fn tracefs(host: &Host) -> Option<Gap> {
     if host.tracefs.is_some() {
         return None;
     }
-    Some(gap(Severity::Info, "tracefs is not mounted", "none: raw tracepoints do without it", ""))
+    Some(gap(
+        Severity::Info,
+        "tracefs is not mounted",
+        "none: raw tracepoints do without it, and where perf's are better it is mounted for probe alone",
+        "",
+    ))
 }
 
 fn run_with(host: &Host, missing: &[Cap]) -> String {

@@ -42,8 +42,10 @@ pub struct Spec {
 pub struct Hook {
     /// Name of the program in the object.
     pub program: &'static str,
-    /// The raw tracepoint.
+    /// The tracepoint.
     pub tracepoint: &'static str,
+    /// Where perf has it under that name, if its record tells what the program needs and no interrupt calls it.
+    pub perf: Option<&'static str>,
     /// First kernel release that has it.
     pub since: &'static str,
     /// What it is for: what is lost without it.
@@ -92,12 +94,14 @@ const FDIO: Spec = Spec {
         Hook {
             program: "fdio_enter",
             tracepoint: "sys_enter",
+            perf: Some("raw_syscalls"),
             since: "4.17",
             purpose: "durations of the calls that are watched",
         },
         Hook {
             program: "fdio_exit",
             tracepoint: "sys_exit",
+            perf: Some("raw_syscalls"),
             since: "4.17",
             purpose: "requests, responses and whatever else passes a system call",
         },

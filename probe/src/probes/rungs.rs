@@ -1,7 +1,7 @@
 //! Hooks that a run can do without. Where the kernel has no such hook, or refuses its program, the run goes on one rung
 //! lower, and says so; without any other hook it does not begin.
 
-use probe_common::rungs::Missing;
+use probe_common::{kfunc, rungs::Missing};
 
 /// The rung below a hook.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,6 +79,22 @@ pub const FALLBACKS: &[Fallback] = &[
         missing: Missing::NOTHING,
     },
 ];
+
+/// The rung below perf's tracepoints, where those are the better ones.
+pub const RAW_TRACEPOINTS: Fallback = Fallback {
+    program: "perf_tracepoints",
+    instead: "raw tracepoints call the programs, where this kernel interrupts them",
+    unseen: "what comes to a program that is interrupted on the same processor: it is counted as lost",
+    missing: Missing::NOTHING,
+};
+
+/// The name of raw tracepoints, so that perf's are tried where they are not the better ones.
+pub const RAW: &str = "raw_tracepoints";
+
+/// Every name that `--force-rung` takes for refused.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FALLBACKS.iter().map(|rung| rung.program).chain([RAW_TRACEPOINTS.program, RAW, kfunc::READABLE])
+}
 
 /// The rung below a program, if there is one.
 pub fn below(program: &str) -> Option<&'static Fallback> {

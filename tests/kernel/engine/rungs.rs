@@ -7,7 +7,7 @@ use ::probe::{
     engine::{self, HookResult, Kernel, LoadConfig},
     probes::{
         self,
-        rungs::{self, FALLBACKS},
+        rungs::{self, FALLBACKS, RAW_TRACEPOINTS},
     },
 };
 use anyhow::{Context as _, Result, ensure};
@@ -31,6 +31,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
         every_hook_of_the_kernel_works,
         each_rung_counts_exactly,
         direct_reads_change_no_count,
+        perf_tracepoints_change_no_count,
         doctor_shows_the_rung,
     );
 }
@@ -50,14 +51,16 @@ fn every_hook_of_the_kernel_works() -> Result<()> {
     };
     let tried = Kernel::try_hooks(&config)?;
     ensure!(!tried.is_empty(), "no hook was tried");
-    for HookResult { probe, hook, result } in tried {
+    for HookResult { probe, hook, by_perf, result } in tried {
         let name = format!("\0btf_trace_{}\0", hook.tracepoint);
         let has_it = types.windows(name.len()).any(|text| text == name.as_bytes());
         let says = |what: &str| format!("{}: {what}, and trying it gave {result:?}", hook.tracepoint);
         ensure!(result.is_ok() == has_it, says(if has_it { "is there" } else { "is not there" }));
         ensure!(result.is_ok() == (version(&release) >= version(hook.since)), says(hook.since));
         ensure!(result.is_ok() || rungs::below(hook.program).is_some(), "no rung below {}", hook.program);
-        say(&format!("hook {probe} {} {}", hook.tracepoint, if has_it { "works" } else { "missing" }));
+        ensure!(!matches!(by_perf, Some(Err(_))), "{}: perf's tracepoint gave {by_perf:?}", hook.tracepoint);
+        let ending = if by_perf.is_some() { "perf" } else { "works" };
+        say(&format!("hook {probe} {} {}", hook.tracepoint, if has_it { ending } else { "missing" }));
     }
     let functions = engine::try_functions(&config, &[])?;
     ensure!(functions.refused.is_empty() && !functions.placed.is_empty(), "{functions:?}");
@@ -117,6 +120,33 @@ fn direct_reads_change_no_count() -> Result<()> {
         ensure!(is_called == (accepts && forced.is_empty()), "with {forced:?} doctor says:\n{text}");
     }
     ensure!(gaps[0] == gaps[1], "gaps: {gaps:?}");
+    Ok(())
+}
+
+/// By perf's tracepoints, a run counts the same, and has no gap to name; doctor says which. From Linux 7.0 on they are the
+/// better ones.
+fn perf_tracepoints_change_no_count() -> Result<()> {
+    const FORCED: [&str; 2] = ["--force-rung", rungs::RAW];
+    let server = Uvicorn::new("uvloop", "httptools").start()?;
+    let load = Load::fast(server.addr(), 4, 100, mix());
+    let gaps = |forced: &[&str]| -> Result<Value> {
+        let probe = Probe::attach(server.pid(), forced)?;
+        let log = load.run()?;
+        let report = finish(probe, &server)?.report;
+        report.matches_exactly(&log.sums()).with_context(|| format!("with {forced:?}"))?;
+        let timed: u64 = report.endpoints()?.iter().map(|endpoint| endpoint.latency_s.count).sum();
+        ensure!(timed == 100, "with {forced:?}: {timed} requests are timed");
+        report.at("/health/blind_spots")
+    };
+    ensure!(gaps(&[])? == gaps(&FORCED)?, "gaps");
+    let is_new = version(&fs::read_to_string("/proc/sys/kernel/osrelease")?) >= vec![7, 0];
+    for forced in [&[][..], &FORCED, &["--force-rung", RAW_TRACEPOINTS.program]] {
+        let output = Command::new(probe::binary()?).arg("doctor").args(forced).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let is_perf = text.contains("ok    fdio: perf's sys_exit");
+        ensure!(is_perf != text.contains("ok    fdio: sys_exit"), "with {forced:?} doctor says:\n{text}");
+        ensure!(is_perf == (forced == FORCED || is_new && forced.is_empty()), "with {forced:?}:\n{text}");
+    }
     Ok(())
 }
 

@@ -65,9 +65,14 @@ fn row(head: &str, cells: impl Iterator<Item = String>) -> String {
 /// Whether a room has all of its hooks on one kernel; else it is on the rung below those that are named.
 fn hooks(column: &Column, room: &str) -> String {
     let Some(hooks) = column.hooks.get(room) else { return "–".to_owned() };
-    let missing: Vec<_> =
-        hooks.iter().filter(|(_, works)| !**works).map(|(hook, _)| format!("`{hook}`")).collect();
-    if missing.is_empty() { "whole".to_owned() } else { format!("without {}", missing.join(", ")) }
+    let named = |ending: &str| -> Vec<String> {
+        hooks.iter().filter(|(_, how)| *how == ending).map(|(hook, _)| format!("`{hook}`")).collect()
+    };
+    match (named("missing"), named("perf")) {
+        (missing, _) if !missing.is_empty() => format!("without {}", missing.join(", ")),
+        (_, perf) if !perf.is_empty() => format!("whole, perf's {}", perf.join(", ")),
+        _ => "whole".to_owned(),
+    }
 }
 
 /// The file of a trial: its path without the function.
@@ -84,9 +89,7 @@ fn cell(column: &Column, wanted: &str) -> String {
         return "–".to_owned();
     }
     let mut cell = passed.to_string();
-    for (word, kind) in
-        [("failed", Ending::Failed), ("missing", Ending::Skipped), ("preempted", Ending::Incomplete)]
-    {
+    for (word, kind) in [("failed", Ending::Failed), ("missing", Ending::Skipped)] {
         let names: Vec<&str> = of_file()
             .filter(|(_, ending)| **ending == kind)
             .map(|(trial, _)| trial.rsplit("::").next().unwrap_or_default())
@@ -127,12 +130,14 @@ mod tests {
             column.trials.insert(trial.to_owned(), ending);
         }
         column.verified.insert("p".to_owned(), Some(7));
-        let hooks = [("a".to_owned(), true), ("b".to_owned(), false)].into();
-        column.hooks.insert("socket".to_owned(), hooks);
+        let hooks = |how: [(&str, &str); 2]| how.map(|(hook, how)| (hook.to_owned(), how.to_owned())).into();
+        column.hooks.insert("socket".to_owned(), hooks([("a", "works"), ("b", "missing")]));
+        column.hooks.insert("fdio".to_owned(), hooks([("a", "works"), ("c", "perf")]));
         let table = table(&[column]);
         for line in [
             "| tests | 6.1.0 |",
             "| room `socket` | without `b` |",
+            "| room `fdio` | whole, perf's `c` |",
             "| `net` | 1, missing: b |",
             "| `http::x` | 0, failed: c |",
             "| `p` 7 |",

@@ -20,12 +20,14 @@ pub const SPEC: Spec = Spec {
         Hook {
             program: "block_complete",
             tracepoint: "block_rq_complete",
+            perf: None,
             since: "2.6.32",
             purpose: "how long requests of block devices take",
         },
         Hook {
             program: "block_issue",
             tracepoint: "block_rq_issue",
+            perf: None,
             since: "2.6.32",
             purpose: "how long of that they were queued, on 5.11 and later",
         },

@@ -31,6 +31,7 @@ pub const SPEC: Spec = Spec {
     hooks: &[Hook {
         program: "file_io_stalled",
         tracepoint: "balance_dirty_pages",
+        perf: Some("writeback"),
         since: "3.2",
         purpose: "for how long writes were held back because too much was dirty",
     }],

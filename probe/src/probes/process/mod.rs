@@ -18,18 +18,21 @@ pub const SPEC: Spec = Spec {
         Hook {
             program: "process_fork",
             tracepoint: "sched_process_fork",
+            perf: None,
             since: "4.17",
             purpose: "workers, children and threads that are created during the run",
         },
         Hook {
             program: "process_exec",
             tracepoint: "sched_process_exec",
+            perf: Some("sched"),
             since: "4.17",
             purpose: "children that replace their program (uvicorn --workers, hypercorn)",
         },
         Hook {
             program: "process_exit",
             tracepoint: "sched_process_exit",
+            perf: Some("sched"),
             since: "4.17",
             purpose: "ended threads, so that a reused id is never taken for the target",
         },

@@ -20,24 +20,28 @@ pub const SPEC: Spec = Spec {
         Hook {
             program: "socket_state",
             tracepoint: "inet_sock_set_state",
+            perf: None,
             since: "4.17",
             purpose: "accept-queue wait, aborted connections",
         },
         Hook {
             program: "socket_segment",
             tracepoint: "tcp_probe",
+            perf: None,
             since: "4.17",
             purpose: "the moment a request becomes readable, and its delivery",
         },
         Hook {
             program: "socket_read",
             tracepoint: "tcp_rcv_space_adjust",
+            perf: Some("tcp"),
             since: "4.17",
             purpose: "which connection a read belongs to",
         },
         Hook {
             program: "socket_ready",
             tracepoint: "sk_data_ready",
+            perf: None,
             since: "6.3",
             purpose: "the moment a request on a Unix-domain socket becomes readable",
         },

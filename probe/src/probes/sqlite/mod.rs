@@ -22,6 +22,7 @@ pub const SPEC: Spec = Spec {
     hooks: &[Hook {
         program: "sqlite_lock",
         tracepoint: "posix_lock_inode",
+        perf: Some("filelock"),
         since: "4.17",
         purpose: "locks of databases: granted, refused, given back, by whom",
     }],
