@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use probe_tests::{
     counts,
+    say::say,
     skip::{self, Reason},
 };
 
@@ -60,8 +61,13 @@ struct Suite {
     names: Vec<String>,
 }
 
+/// How often a trial is made at most. A run of which probe itself says that something was lost cannot be held against exact
+/// oracles: a machine that stands still inside a program, or takes a page from under the target, makes such runs. What is lost
+/// each time fails.
+const ATTEMPTS: u32 = 3;
+
 impl Suite {
-    fn add(&mut self, name: &str, run: impl FnOnce() -> anyhow::Result<()> + Send + 'static) {
+    fn add(&mut self, name: &str, run: impl Fn() -> anyhow::Result<()> + Send + 'static) {
         let file = name.rsplit_once("::").map_or(name, |(file, _)| file);
         let is_first = self.file != file;
         file.clone_into(&mut self.file);
@@ -71,8 +77,20 @@ impl Suite {
         self.names.push(name.to_owned());
         let own = name.to_owned();
         self.trials.push(skip::trial(name, self.obstacle.as_ref(), move || {
+            for _ in 1..ATTEMPTS {
+                counts::begin(&own);
+                match run() {
+                    Err(error) if counts::n_lost() > 0 => say(&format!("    again: {error:#}")),
+                    ended => {
+                        counts::tell();
+                        return ended;
+                    }
+                }
+            }
             counts::begin(&own);
-            run()
+            let ended = run();
+            counts::tell();
+            ended
         }));
     }
 }

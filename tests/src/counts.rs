@@ -1,23 +1,48 @@
 //! Counts that a trial vouches for, said aloud: what they are made of is the same everywhere, so they must be the same
 //! on every kernel. `cargo xtask test --kernels` compares them.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-/// The trial that runs now; one at a time does.
-static TRIAL: Mutex<String> = Mutex::new(String::new());
+/// What the trial that runs now has said; one at a time does.
+static CURRENT: Mutex<Current> = Mutex::new(Current { trial: String::new(), counts: Vec::new(), lost: 0 });
 
-/// Says whose counts follow.
-pub fn begin(trial: &str) {
-    if let Ok(mut current) = TRIAL.lock() {
-        trial.clone_into(&mut current);
-    }
+struct Current {
+    trial: String,
+    counts: Vec<(String, u64)>,
+    /// Events that the trial's probes told to be lost.
+    lost: u64,
 }
 
-/// Tells a count of the current trial.
-#[expect(clippy::print_stderr, reason = "a line of the tests' output, for the program that runs them")]
+fn with<T>(act: impl FnOnce(&mut Current) -> T) -> T {
+    act(&mut CURRENT.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Says whose counts follow, from nothing.
+pub fn begin(trial: &str) {
+    with(|current| *current = Current { trial: trial.to_owned(), counts: Vec::new(), lost: 0 });
+}
+
+/// Notes a count of the current trial.
 pub fn count(what: &str, n: u64) {
-    let trial = TRIAL.lock().map(|trial| trial.clone()).unwrap_or_default();
-    if !trial.is_empty() {
-        eprintln!("count {trial} {} {n}", what.replace(' ', "_"));
-    }
+    with(|current| current.counts.push((what.replace(' ', "_"), n)));
+}
+
+/// Notes that a probe of the current trial told so many events to be lost.
+pub fn lost(n: u64) {
+    with(|current| current.lost += n);
+}
+
+/// Events that the current trial's probes told to be lost.
+pub fn n_lost() -> u64 {
+    with(|current| current.lost)
+}
+
+/// Tells the current trial's counts.
+#[expect(clippy::print_stderr, reason = "lines of the tests' output, for the program that runs them")]
+pub fn tell() {
+    with(|current| {
+        for (what, n) in current.counts.drain(..) {
+            eprintln!("count {} {what} {n}", current.trial);
+        }
+    });
 }

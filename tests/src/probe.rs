@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 
 use serde_json::Value;
 
-use crate::{host, report::Report, say::say, server::pid_of, wait};
+use crate::{counts, host, report::Report, say::say, server::pid_of, wait};
 
 /// Where the program is: beside the tests (one folder up) or the bench that cargo built, in the same profile.
 pub fn binary() -> Result<PathBuf> {
@@ -196,12 +196,11 @@ impl Probe {
         let text = fs::read_to_string(&path)
             .with_context(|| format!("probe ended ({status}) without `report.json`; it said:\n{stderr}"))?;
         let report = Report(serde_json::from_str(&text).context("failed to parse `report.json`")?);
-        if report.n_recursions()? > 0 {
-            say(&format!(
-                "    the kernel left programs out: {}",
-                report.at::<Value>("/health/lost_by_cause")?
-            ));
+        let lost = report.at("/health/lost")?;
+        if lost > 0 {
+            say(&format!("    lost: {}", report.at::<Value>("/health/lost_by_cause")?));
         }
+        counts::lost(lost);
         let folder = tempfile::tempdir().context("failed to make a folder")?;
         let folder = std::mem::replace(&mut self.folder, folder);
         Ok(Outcome { status, report, stdout, stderr, folder })
