@@ -61,9 +61,8 @@ struct Suite {
     names: Vec<String>,
 }
 
-/// How often a trial is made at most. A run of which probe itself says that something was lost cannot be held against exact
-/// oracles: a machine that stands still inside a program, or takes a page from under the target, makes such runs. What is lost
-/// each time fails.
+/// How often a trial is made at most. A run of which probe itself says that it lost what it cannot keep (see
+/// `Report::n_unavoidable`) cannot be held against exact oracles. What is lost each time fails, and any other loss at once.
 const ATTEMPTS: u32 = 3;
 
 impl Suite {
@@ -77,20 +76,18 @@ impl Suite {
         self.names.push(name.to_owned());
         let own = name.to_owned();
         self.trials.push(skip::trial(name, self.obstacle.as_ref(), move || {
-            for _ in 1..ATTEMPTS {
+            let mut left = ATTEMPTS;
+            loop {
                 counts::begin(&own);
+                left -= 1;
                 match run() {
-                    Err(error) if counts::n_lost() > 0 => say(&format!("    again: {error:#}")),
+                    Err(error) if left > 0 && counts::n_lost() > 0 => say(&format!("    again: {error:#}")),
                     ended => {
                         counts::tell();
                         return ended;
                     }
                 }
             }
-            counts::begin(&own);
-            let ended = run();
-            counts::tell();
-            ended
         }));
     }
 }

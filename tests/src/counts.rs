@@ -9,7 +9,7 @@ static CURRENT: Mutex<Current> = Mutex::new(Current { trial: String::new(), coun
 struct Current {
     trial: String,
     counts: Vec<(String, u64)>,
-    /// Events that the trial's probes told to be lost.
+    /// Events that the trial's probes told to be lost, and could not keep.
     lost: u64,
 }
 
@@ -27,12 +27,12 @@ pub fn count(what: &str, n: u64) {
     with(|current| current.counts.push((what.replace(' ', "_"), n)));
 }
 
-/// Notes that a probe of the current trial told so many events to be lost.
+/// Notes that a probe of the current trial told so many events to be lost that it could not keep.
 pub fn lost(n: u64) {
     with(|current| current.lost += n);
 }
 
-/// Events that the current trial's probes told to be lost.
+/// All of those of the current trial.
 pub fn n_lost() -> u64 {
     with(|current| current.lost)
 }

@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
-
 use serde_json::Value;
 
 use crate::{counts, host, report::Report, say::say, server::pid_of, wait};
@@ -196,7 +195,7 @@ impl Probe {
         let text = fs::read_to_string(&path)
             .with_context(|| format!("probe ended ({status}) without `report.json`; it said:\n{stderr}"))?;
         let report = Report(serde_json::from_str(&text).context("failed to parse `report.json`")?);
-        let lost = report.at("/health/lost")?;
+        let lost = report.n_unavoidable()?;
         if lost > 0 {
             say(&format!("    lost: {}", report.at::<Value>("/health/lost_by_cause")?));
         }

@@ -22,7 +22,7 @@ impl Undisturbed {
         Self { is_needed: tracepoints == Tracepoints::Perf && policy == libc::SCHED_OTHER }
     }
 
-    /// Makes one call, a microsecond or so, ahead of all threads with an ordinary priority. Without the right to do so
+    /// Makes one call ahead of all threads with an ordinary priority. Without the right to do so
     /// (CAP_SYS_NICE) it is an ordinary call, and what it costs others is counted as lost.
     pub(super) fn call<T>(self, call: impl FnOnce() -> T) -> T {
         let is_ahead = self.is_needed && schedule(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1);
