@@ -129,6 +129,31 @@ pub struct SqlRaw {
     pub text: [u64; SQL_CAPTURE / 8],
 }
 
+/// The outermost call of a thread that is inside SQLite. Kept by the kernel side; user space forgets threads.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inside {
+    /// The stack pointer at its entry.
+    pub stack: u64,
+    /// Its entry, nanoseconds.
+    pub enter_ns: u64,
+    /// Hash of the statement's text; 0 when it is not known.
+    pub sql: u64,
+    /// The connection's address.
+    pub connection: u64,
+    /// The statement's address; for a preparation, where it will be written.
+    pub statement: u64,
+    /// The address of a text that could not be read at the entry: a constant of the program is not in memory before
+    /// somebody looks at it. 0 for none.
+    pub unread: u64,
+    /// Its length, bytes; negative where a NUL ends it.
+    pub unread_len: i64,
+}
+
+// SAFETY: `repr(C)`, only 64-bit integers, so every bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Inside {}
+
 /// An execution of a statement is over, or it could not be prepared.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes)]

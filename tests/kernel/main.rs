@@ -61,8 +61,8 @@ struct Suite {
     names: Vec<String>,
 }
 
-/// How often a trial is made at most. A run of which probe itself says that it lost what it cannot keep (see
-/// `Report::n_unavoidable`) cannot be held against exact oracles. What is lost each time fails, and any other loss at once.
+/// How often a trial is made at most. A run of which probe itself says that the kernel left out programs (see
+/// `Report::n_recursions`) cannot be held against exact oracles. What is lost each time fails, and any other loss at once.
 const ATTEMPTS: u32 = 3;
 
 impl Suite {

@@ -195,7 +195,7 @@ impl Probe {
         let text = fs::read_to_string(&path)
             .with_context(|| format!("probe ended ({status}) without `report.json`; it said:\n{stderr}"))?;
         let report = Report(serde_json::from_str(&text).context("failed to parse `report.json`")?);
-        let lost = report.n_unavoidable()?;
+        let lost = report.n_recursions()?;
         if lost > 0 {
             say(&format!("    lost: {}", report.at::<Value>("/health/lost_by_cause")?));
         }

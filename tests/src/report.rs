@@ -279,15 +279,9 @@ impl Report {
         Ok(recursions.filter_map(|(_, count)| count.as_u64()).sum())
     }
 
-    /// What no probe can keep: the runs above, and bytes of the application of which the kernel had taken the page away.
-    pub fn n_unavoidable(&self) -> Result<u64> {
-        let causes: Value = self.at("/health/lost_by_cause")?;
-        Ok(self.n_recursions()? + causes["user_read_fault"].as_u64().unwrap_or(0))
-    }
-
-    /// Fails when anything was lost. On the ladder a program that was interrupted by itself is no failure as such: from
-    /// Linux 7 on it can be preempted, more often the slower the machine, and a
-    /// call of a thread that is not traced counts as well. If it was one of the target's, the counts are wrong.
+    /// Fails when anything was lost. On the ladder a program that was interrupted by itself is no failure as such: that is
+    /// more frequent the slower the machine, and what was brought to another process counts as well. If it was the
+    /// target's, the counts are wrong.
     pub fn nothing_lost(&self) -> Result<()> {
         let mut lost: u64 = self.at("/health/lost")?;
         let causes: Value = self.at("/health/lost_by_cause")?;

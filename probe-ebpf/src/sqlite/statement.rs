@@ -6,7 +6,7 @@
 //! Programs on functions can be preempted, so nothing here is in per-CPU memory.
 
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     helpers::{bpf_ktime_get_ns, bpf_probe_read_user},
     macros::{map, uprobe, uretprobe},
     maps::LruHashMap,
@@ -15,10 +15,10 @@ use aya_ebpf::{
 use probe_common::{
     header::Kind,
     loss::LossCause,
-    sqlite::{MutexRaw, StatementRaw},
+    sqlite::{Inside, MutexRaw, StatementRaw},
 };
 
-use super::text;
+use super::text::{self, Text};
 use crate::{
     process,
     shared::{
@@ -27,20 +27,6 @@ use crate::{
         regs,
     },
 };
-
-/// The outermost call of a thread that is inside SQLite.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Inside {
-    /// The stack pointer at its entry.
-    stack: u64,
-    enter_ns: u64,
-    /// Hash of the statement's text; 0 when it is not known.
-    sql: u64,
-    connection: u64,
-    /// The statement; for a preparation, where it will be written.
-    statement: u64,
-}
 
 /// A prepared statement of a process.
 #[repr(C)]
@@ -197,14 +183,21 @@ fn prepare(ctx: &ProbeContext, place: usize) -> Option<u32> {
     if !is_outermost(ctx.pid(), stack) {
         return None;
     }
-    let bytes: i32 = ctx.arg(2)?;
+    let (address, bytes): (u64, i32) = (ctx.arg(1)?, ctx.arg(2)?);
+    let (sql, unread) = match text::tell(ctx, address, bytes) {
+        Text::Told(sql) => (sql, 0),
+        Text::NotResident => (0, address),
+        Text::Lost => (0, 0),
+    };
     let inside = Inside {
         stack,
         // SAFETY: a helper without arguments.
         enter_ns: unsafe { bpf_ktime_get_ns() },
-        sql: text::told(ctx, ctx.arg(1)?, bytes).unwrap_or(0),
+        sql,
         connection: ctx.arg(0)?,
         statement: ctx.arg(place)?,
+        unread,
+        unread_len: i64::from(bytes),
     };
     begin(ctx, inside);
     None
@@ -214,7 +207,8 @@ fn prepare(ctx: &ProbeContext, place: usize) -> Option<u32> {
 fn prepared(ctx: &RetProbeContext) -> Option<u32> {
     let (inside, now) = end(ctx)?;
     let code: i32 = ctx.ret();
-    let Inside { enter_ns, sql, connection, .. } = inside;
+    let Inside { enter_ns, connection, .. } = inside;
+    let sql = if inside.unread == 0 { inside.sql } else { late_text(ctx, &inside) };
     let busy_ns = now - enter_ns;
     if code != OK {
         emit(&StatementRaw {
@@ -241,6 +235,19 @@ fn prepared(ctx: &RetProbeContext) -> Option<u32> {
     None
 }
 
+/// The text that was not resident before SQLite looked at it; 0 if it still cannot be read, which is counted.
+#[inline(always)]
+fn late_text(ctx: &RetProbeContext, inside: &Inside) -> u64 {
+    match text::tell(ctx, inside.unread, inside.unread_len as i32) {
+        Text::Told(sql) => sql,
+        Text::NotResident => {
+            lose(LossCause::UserReadFault);
+            0
+        }
+        Text::Lost => 0,
+    }
+}
+
 #[inline(always)]
 fn step(ctx: &ProbeContext) -> Option<u32> {
     process::traced(ctx.pid())?;
@@ -254,7 +261,7 @@ fn step(ctx: &ProbeContext) -> Option<u32> {
         .map_or((0, 0), |prepared| (prepared.sql, prepared.connection));
     // SAFETY: a helper without arguments.
     let enter_ns = unsafe { bpf_ktime_get_ns() };
-    begin(ctx, Inside { stack, enter_ns, sql, connection, statement });
+    begin(ctx, Inside { stack, enter_ns, sql, connection, statement, ..Inside::default() });
     None
 }
 
@@ -319,7 +326,7 @@ fn reset(ctx: &ProbeContext, is_end: bool) -> Option<u32> {
 
 /// Tells of an execution that is over.
 #[inline(always)]
-fn over(ctx: &impl aya_ebpf::EbpfContext, prepared: &Prepared, code: i32, now: u64) {
+fn over(ctx: &impl EbpfContext, prepared: &Prepared, code: i32, now: u64) {
     emit(&StatementRaw {
         header: process::header(ctx, Kind::SqliteStatement, now),
         enter_ns: prepared.enter_ns,

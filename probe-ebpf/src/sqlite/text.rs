@@ -1,17 +1,16 @@
 //! Texts of statements: each is told once, and named by its hash from then on.
 
 use aya_ebpf::{
+    EbpfContext,
     helpers::{
         bpf_ktime_get_ns,
         generated::{bpf_probe_read_user as probe_read_user, bpf_probe_read_user_str as probe_read_user_str},
     },
     macros::map,
     maps::LruHashMap,
-    programs::ProbeContext,
 };
 use probe_common::{
     header::Kind,
-    loss::LossCause,
     sqlite::{SQL_CAPTURE, SqlHead, SqlRaw},
 };
 
@@ -19,7 +18,7 @@ use crate::{
     process,
     shared::{
         bounds::opaque,
-        emit::{discard, lose, reserve, submit},
+        emit::{discard, reserve, submit},
     },
 };
 
@@ -27,10 +26,20 @@ use crate::{
 #[map]
 static SQLITE_TEXTS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(8192, 0);
 
-/// The hash of a text, which is told when it is new.
+/// What became of a text.
+pub(super) enum Text {
+    /// It is told; its hash.
+    Told(u64),
+    /// Its page is not resident.
+    NotResident,
+    /// There was no room to put it together, which is counted.
+    Lost,
+}
+
+/// Tells a text when it is new.
 #[inline(always)]
-pub(super) fn told(ctx: &ProbeContext, address: u64, bytes: i32) -> Option<u64> {
-    let mut entry = reserve::<SqlRaw>()?;
+pub(super) fn tell(ctx: &impl EbpfContext, address: u64, bytes: i32) -> Text {
+    let Some(mut entry) = reserve::<SqlRaw>() else { return Text::Lost };
     let raw = entry.as_mut_ptr();
     // SAFETY: `raw` is valid for the whole record.
     let text = unsafe { &raw mut (*raw).text };
@@ -53,15 +62,14 @@ pub(super) fn told(ctx: &ProbeContext, address: u64, bytes: i32) -> Option<u64> 
     };
     if len == 0 {
         discard(entry);
-        lose(LossCause::UserReadFault);
-        return None;
+        return Text::NotResident;
     }
     // SAFETY: as above.
     let sql = hash(unsafe { &*text }, len);
     // SAFETY: the value is not looked at.
     if unsafe { SQLITE_TEXTS.get(sql) }.is_some() {
         discard(entry);
-        return Some(sql);
+        return Text::Told(sql);
     }
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -70,11 +78,9 @@ pub(super) fn told(ctx: &ProbeContext, address: u64, bytes: i32) -> Option<u64> 
     // SAFETY: as above.
     unsafe { (&raw mut (*raw).head).write(head) };
     submit(entry);
-    if SQLITE_TEXTS.insert(sql, 1, 0).is_err() {
-        // It will be told again.
-        return Some(sql);
-    }
-    Some(sql)
+    // Where this fails it will be told again.
+    let _ = SQLITE_TEXTS.insert(sql, 1, 0);
+    Text::Told(sql)
 }
 
 /// Of the bytes, never 0, with zeroes behind them. Not for tables that somebody could want to fill: these make room.

@@ -14,7 +14,9 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{ProgramError, ProgramFd, uprobe::UProbeLinkId},
 };
-use probe_common::{constants::Constants, kern::KernOffsets, loss::LossCause, rooms::Rooms, socket::OpStats};
+use probe_common::{
+    constants::Constants, kern::KernOffsets, loss::LossCause, rooms::Rooms, socket::OpStats, sqlite::Inside,
+};
 
 use super::{
     blocks::BlockMaps, direct_reads::DirectReads, disks::Disks, files::FileMaps, kern, object,
@@ -87,8 +89,8 @@ pub struct Kernel {
     losses: PerCpuArray<MapData, u64>,
     op_stats: PerCpuArray<MapData, OpStats>,
     sample: Array<MapData, u32>,
-    /// Threads inside SQLite; what is known of each is the kernel side's alone.
-    sqlite_inside: HashMap<MapData, u32, [u64; 5]>,
+    /// Threads inside SQLite.
+    sqlite_inside: HashMap<MapData, u32, Inside>,
     /// Probes on functions, by their programs.
     on_functions: Vec<(String, UProbeLinkId)>,
     files: Option<FileMaps>,

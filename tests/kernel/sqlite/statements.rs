@@ -86,6 +86,9 @@ fn inside_a_program() -> Result<()> {
         let seen = statement(&got, sql)?;
         ensure!((seen.calls, seen.errors) == (log.transactions, 0), "{log:?}, {seen:?}");
     }
+    // Its text is not in memory when SQLite is called with it.
+    let seen = statement(&got, "SELECT count (*) FROM t")?;
+    ensure!((seen.calls, seen.errors) == (2, 0), "{seen:?}");
     let calls: u64 = got.statements.iter().map(|statement| statement.calls).sum();
     ensure!(calls == log.statements, "{log:?}, {:?}", got.statements);
     let waits: u64 = got.statements.iter().map(|statement| statement.lock_waits).sum();
