@@ -1,7 +1,11 @@
 //! The TCP tracepoints: handshakes, arriving segments, the socket a read reads from, closes.
 
 use aya_ebpf::{
-    EbpfContext as _, helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext,
+    EbpfContext as _,
+    helpers::bpf_ktime_get_ns,
+    macros::{map, raw_tracepoint},
+    maps::PerCpuArray,
+    programs::RawTracePointContext,
 };
 use probe_common::{
     header::{Header, Kind},
@@ -23,12 +27,37 @@ use crate::{
     },
 };
 
+/// The socket that [`socket_state`] was called for on this processor, and [`socket_state_again`] was not yet.
+#[map]
+static STATE_TOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 /// `sock:inet_sock_set_state(sk, oldstate, newstate)`.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub(crate) fn socket_state(ctx: RawTracePointContext) -> i32 {
+    if let Some(told) = STATE_TOLD.get_ptr_mut(0) {
+        // SAFETY: this CPU's slot; what interrupts this program leaves it as it is.
+        unsafe { *told = ctx.arg(0) };
+    }
     try_state(&ctx).unwrap_or(0)
 }
 
+/// The same, called after it. The kernel leaves a program out while it is under way on the same processor: of what an
+/// interrupt brings meanwhile, which are other sockets, this one tells. An interrupt between the two makes it tell of a
+/// socket twice, which changes nothing.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub(crate) fn socket_state_again(ctx: RawTracePointContext) -> i32 {
+    if let Some(told) = STATE_TOLD.get_ptr_mut(0) {
+        // SAFETY: as in `socket_state`, in an interrupt of which this may be.
+        let told = unsafe { &mut *told };
+        if *told == ctx.arg(0) {
+            *told = 0;
+            return 0;
+        }
+    }
+    try_state(&ctx).unwrap_or(0)
+}
+
+#[inline(always)]
 fn try_state(ctx: &RawTracePointContext) -> Option<i32> {
     let sk: u64 = ctx.arg(0);
     let old: u64 = ctx.arg(1);

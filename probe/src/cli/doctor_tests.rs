@@ -33,6 +33,7 @@ fn host() -> Host {
 fn hook(result: Result<(), String>) -> HookResult {
     const HOOK: Hook = Hook {
         program: "socket_state",
+        again: None,
         tracepoint: "inet_sock_set_state",
         perf: None,
         since: "4.17",

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{budget::Look, clock, load::Kernel};
-use crate::event::Budget;
+use crate::{
+    event::Budget,
+    probes::{self, Hook},
+};
 
 /// The kernel measures program run times only when asked, and asking nearly doubles what a program costs
 /// (measured: 140 ns on a system call). So it is asked for a tenth of a second out of every five, and with a budget, which
@@ -143,16 +146,31 @@ struct Program {
 /// From the programs' `/proc/self/fdinfo` (`bpf_prog_show_fdinfo`; `recursion_misses` since 5.12).
 fn programs(kernel: &Kernel) -> Programs {
     let mut sum = Programs::default();
+    let mut misses = BTreeMap::new();
     for (name, fd) in kernel.program_fds() {
         let text =
             fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).unwrap_or_default();
         let one = parse_fdinfo(&text);
         sum.run_time_ns += one.run_time_ns;
-        if one.recursion_misses > 0 {
-            *sum.recursion_misses.entry(name.to_owned()).or_default() += one.recursion_misses;
-        }
+        misses.insert(name.to_owned(), one.recursion_misses);
     }
+    sum.recursion_misses = missed_by_all(misses, probes::hooks(probes::every_room()).map(|(_, hook)| hook));
     sum
+}
+
+/// What no program told of. Of two that are called one after the other (see [`Hook::again`]), the second tells of what the
+/// first was left out of: no more than the smaller number of both is lost.
+fn missed_by_all<'a>(
+    mut misses: BTreeMap<String, u64>,
+    hooks: impl Iterator<Item = &'a Hook>,
+) -> BTreeMap<String, u64> {
+    for (program, again) in hooks.filter_map(|hook| Some((hook.program, hook.again?))) {
+        let again = misses.remove(again);
+        let lost = [misses.remove(program), again].into_iter().flatten().min();
+        misses.extend(lost.map(|lost| (program.to_owned(), lost)));
+    }
+    misses.retain(|_, missed| *missed > 0);
+    misses
 }
 
 fn parse_fdinfo(text: &str) -> Program {
@@ -184,9 +202,29 @@ mod tests {
         assert_eq!(parse_fdinfo("pos:\t0\n"), Program { run_time_ns: 0, recursion_misses: 0 });
     }
 
-    /// Our own peak is there and plausible.
+    /// What either of two programs tells of is not lost.
     #[test]
-    fn reads_own_memory() {
-        assert!(peak_rss_bytes().unwrap() > 100_000);
+    fn of_two_programs_the_smaller_number_is_lost() {
+        const STATE: Hook = Hook {
+            program: "state",
+            again: Some("again"),
+            tracepoint: "",
+            perf: None,
+            since: "",
+            purpose: "",
+        };
+        let lost = |misses: &[(&str, u64)]| {
+            let named = |(name, missed): &(&str, u64)| ((*name).to_owned(), *missed);
+            missed_by_all(misses.iter().map(named).collect(), [&STATE].into_iter())
+        };
+        let one = |name: &str, missed| BTreeMap::from([(name.to_owned(), missed)]);
+        assert_eq!(lost(&[("state", 16), ("again", 1), ("other", 0)]), one("state", 1));
+        assert_eq!(lost(&[("state", 16), ("again", 0)]), BTreeMap::new());
+        // Only one of them is attached.
+        assert_eq!(lost(&[("state", 3)]), one("state", 3));
+        assert_eq!(
+            lost(&[("again", 3), ("other", 2)]),
+            BTreeMap::from([("state".to_owned(), 3), ("other".to_owned(), 2)])
+        );
     }
 }

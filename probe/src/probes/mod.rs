@@ -42,6 +42,9 @@ pub struct Spec {
 pub struct Hook {
     /// Name of the program in the object.
     pub program: &'static str,
+    /// The program that is called after it. The kernel leaves a program out while it is under way on the same processor: of
+    /// what an interrupt brings meanwhile, the other one tells.
+    pub again: Option<&'static str>,
     /// The tracepoint.
     pub tracepoint: &'static str,
     /// Where perf has it under that name, if its record tells what the program needs and no interrupt calls it.
@@ -93,6 +96,7 @@ const FDIO: Spec = Spec {
     hooks: &[
         Hook {
             program: "fdio_enter",
+            again: None,
             tracepoint: "sys_enter",
             perf: Some("raw_syscalls"),
             since: "4.17",
@@ -100,6 +104,7 @@ const FDIO: Spec = Spec {
         },
         Hook {
             program: "fdio_exit",
+            again: None,
             tracepoint: "sys_exit",
             perf: Some("raw_syscalls"),
             since: "4.17",
@@ -239,6 +244,7 @@ mod tests {
         // One program may serve several functions, but never a tracepoint as well.
         let of_functions: BTreeSet<_> =
             functions().flat_map(|function| function.programs.iter().copied()).collect();
-        unique(hooks(every_room()).map(|(_, hook)| hook.program).chain(of_functions).collect());
+        let of_hooks = hooks(every_room()).flat_map(|(_, hook)| hook.again.into_iter().chain([hook.program]));
+        unique(of_hooks.chain(of_functions).collect());
     }
 }

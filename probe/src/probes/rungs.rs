@@ -91,9 +91,17 @@ pub const RAW_TRACEPOINTS: Fallback = Fallback {
 /// The name of raw tracepoints, so that perf's are tried where they are not the better ones.
 pub const RAW: &str = "raw_tracepoints";
 
+/// The name of programs that have another one behind them (see `Hook::again`), as if each of their runs was left out.
+pub const INTERRUPTED: &str = "interrupted_programs";
+
 /// Every name that `--force-rung` takes for refused.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    FALLBACKS.iter().map(|rung| rung.program).chain([RAW_TRACEPOINTS.program, RAW, kfunc::READABLE])
+    FALLBACKS.iter().map(|rung| rung.program).chain([
+        RAW_TRACEPOINTS.program,
+        RAW,
+        INTERRUPTED,
+        kfunc::READABLE,
+    ])
 }
 
 /// The rung below a program, if there is one.

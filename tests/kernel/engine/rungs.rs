@@ -32,6 +32,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
         each_rung_counts_exactly,
         direct_reads_change_no_count,
         perf_tracepoints_change_no_count,
+        what_interrupts_a_program_is_told,
         doctor_shows_the_rung,
     );
 }
@@ -97,6 +98,28 @@ fn each_rung_counts_exactly() -> Result<()> {
             ensure!(calls >= 100, "without `{program}`: {calls} reads");
         }
     }
+    Ok(())
+}
+
+/// A program that is called after another one, for what that was left out of, tells as much: here the first is left out of
+/// everything. There is no gap to name.
+fn what_interrupts_a_program_is_told() -> Result<()> {
+    let server = Uvicorn::new("asyncio", "h11").start()?;
+    let load = Load::fast(server.addr(), 4, 100, mix()).fresh();
+    let mut gaps = Vec::new();
+    for forced in [vec![], vec!["--force-rung", rungs::INTERRUPTED]] {
+        let probe = Probe::attach(server.pid(), &forced)?;
+        let log = load.run()?;
+        let report = finish(probe, &server)?.report;
+        report.matches_exactly(&log.sums()).with_context(|| format!("with {forced:?}"))?;
+        let listener = report.listener(server.addr().port())?;
+        ensure!(
+            (listener.accepted, listener.queue_wait_s.count) == (100, 100),
+            "with {forced:?}: {listener:?}"
+        );
+        gaps.push(report.at::<Value>("/health/blind_spots")?);
+    }
+    ensure!(gaps[0] == gaps[1], "{gaps:?}");
     Ok(())
 }
 

@@ -96,7 +96,11 @@ fn overflows_are_the_kernels() -> Result<()> {
     // the place of the one that is accepted, which counts.
     let cores = u64::try_from(std::thread::available_parallelism()?.get())?;
     let possible = queued..=u64::from(BACKLOG) + cores + 1;
-    ensure!(possible.contains(&listener.backlog_max), "{} waited at once, of {possible:?}", listener.backlog_max);
+    ensure!(
+        possible.contains(&listener.backlog_max),
+        "{} waited at once, of {possible:?}",
+        listener.backlog_max
+    );
     ensure!(report.endpoint("GET /hello")?.requests == 31);
     Ok(())
 }

@@ -94,13 +94,19 @@ impl Kernel {
         if is_left_out(hook, without) {
             bail!("left out by --force-rung");
         }
-        let program = self.ebpf.program_mut(hook.program).context("the object has no such program")?;
-        load(program)?;
-        if self.tracepoints.has(hook) {
-            return tracepoints::attach(program, hook);
+        let interrupted = hook.again.is_some() && without.iter().any(|forced| forced == rungs::INTERRUPTED);
+        let first = (!interrupted).then_some(hook.program);
+        // The kernel calls them in the order in which they are attached.
+        for name in first.into_iter().chain(hook.again) {
+            let program = self.ebpf.program_mut(name).context("the object has no such program")?;
+            load(program)?;
+            if self.tracepoints.has(hook) {
+                tracepoints::attach(program, hook)?;
+            } else {
+                let program: &mut RawTracePoint = program.try_into()?;
+                program.attach(hook.tracepoint)?;
+            }
         }
-        let program: &mut RawTracePoint = program.try_into()?;
-        program.attach(hook.tracepoint)?;
         Ok(())
     }
 

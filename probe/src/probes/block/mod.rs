@@ -19,6 +19,7 @@ pub const SPEC: Spec = Spec {
     hooks: &[
         Hook {
             program: "block_complete",
+            again: None,
             tracepoint: "block_rq_complete",
             perf: None,
             since: "2.6.32",
@@ -26,6 +27,7 @@ pub const SPEC: Spec = Spec {
         },
         Hook {
             program: "block_issue",
+            again: None,
             tracepoint: "block_rq_issue",
             perf: None,
             since: "2.6.32",

@@ -30,6 +30,7 @@ pub const SPEC: Spec = Spec {
     // All else that it needs passes a system call: those hooks are of `fdio`.
     hooks: &[Hook {
         program: "file_io_stalled",
+        again: None,
         tracepoint: "balance_dirty_pages",
         perf: Some("writeback"),
         since: "3.2",

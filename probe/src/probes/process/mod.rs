@@ -17,6 +17,7 @@ pub const SPEC: Spec = Spec {
     hooks: &[
         Hook {
             program: "process_fork",
+            again: None,
             tracepoint: "sched_process_fork",
             perf: None,
             since: "4.17",
@@ -24,6 +25,7 @@ pub const SPEC: Spec = Spec {
         },
         Hook {
             program: "process_exec",
+            again: None,
             tracepoint: "sched_process_exec",
             perf: Some("sched"),
             since: "4.17",
@@ -31,6 +33,7 @@ pub const SPEC: Spec = Spec {
         },
         Hook {
             program: "process_exit",
+            again: None,
             tracepoint: "sched_process_exit",
             perf: Some("sched"),
             since: "4.17",

@@ -19,6 +19,7 @@ pub const SPEC: Spec = Spec {
     hooks: &[
         Hook {
             program: "socket_state",
+            again: Some("socket_state_again"),
             tracepoint: "inet_sock_set_state",
             perf: None,
             since: "4.17",
@@ -26,6 +27,7 @@ pub const SPEC: Spec = Spec {
         },
         Hook {
             program: "socket_segment",
+            again: None,
             tracepoint: "tcp_probe",
             perf: None,
             since: "4.17",
@@ -33,6 +35,7 @@ pub const SPEC: Spec = Spec {
         },
         Hook {
             program: "socket_read",
+            again: None,
             tracepoint: "tcp_rcv_space_adjust",
             perf: Some("tcp"),
             since: "4.17",
@@ -40,6 +43,7 @@ pub const SPEC: Spec = Spec {
         },
         Hook {
             program: "socket_ready",
+            again: None,
             tracepoint: "sk_data_ready",
             perf: None,
             since: "6.3",

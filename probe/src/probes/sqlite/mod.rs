@@ -21,6 +21,7 @@ pub const SPEC: Spec = Spec {
     needs: Rooms::NONE,
     hooks: &[Hook {
         program: "sqlite_lock",
+        again: None,
         tracepoint: "posix_lock_inode",
         perf: Some("filelock"),
         since: "4.17",
