@@ -187,7 +187,7 @@ fn prepare(ctx: &ProbeContext, place: usize) -> Option<u32> {
     let (sql, unread) = match text::tell(ctx, address, bytes) {
         Text::Told(sql) => (sql, 0),
         Text::NotResident => (0, address),
-        Text::Lost => (0, 0),
+        Text::None => (0, 0),
     };
     let inside = Inside {
         stack,
@@ -244,7 +244,7 @@ fn late_text(ctx: &RetProbeContext, inside: &Inside) -> u64 {
             lose(LossCause::UserReadFault);
             0
         }
-        Text::Lost => 0,
+        Text::None => 0,
     }
 }
 

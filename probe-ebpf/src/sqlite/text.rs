@@ -32,14 +32,14 @@ pub(super) enum Text {
     Told(u64),
     /// Its page is not resident.
     NotResident,
-    /// There was no room to put it together, which is counted.
-    Lost,
+    /// It is empty, or there was no room to put it together, which is counted.
+    None,
 }
 
 /// Tells a text when it is new.
 #[inline(always)]
 pub(super) fn tell(ctx: &impl EbpfContext, address: u64, bytes: i32) -> Text {
-    let Some(mut entry) = reserve::<SqlRaw>() else { return Text::Lost };
+    let Some(mut entry) = reserve::<SqlRaw>() else { return Text::None };
     let raw = entry.as_mut_ptr();
     // SAFETY: `raw` is valid for the whole record.
     let text = unsafe { &raw mut (*raw).text };
@@ -48,21 +48,21 @@ pub(super) fn tell(ctx: &impl EbpfContext, address: u64, bytes: i32) -> Text {
         // SAFETY: within the array. Volatile, so that it becomes no call.
         unsafe { text.cast::<u64>().add(index).write_volatile(0) };
     }
-    let len = if bytes < 0 {
+    let (is_read, len) = if bytes < 0 {
         // SAFETY: the destination is as long as said; the helper checks the source.
         let read = unsafe { probe_read_user_str(text.cast(), SQL_CAPTURE as u32, address as *const _) };
         // Its length holds the NUL.
-        if read <= 0 { 0 } else { read.cast_unsigned() as usize - 1 }
+        (read > 0, if read <= 0 { 0 } else { read.cast_unsigned() as usize - 1 })
     } else {
         let want = opaque(bytes.cast_unsigned() as usize);
         let want = if want > SQL_CAPTURE { SQL_CAPTURE } else { want };
         // SAFETY: as above.
         let failed = unsafe { probe_read_user(text.cast(), want as u32, address as *const _) } != 0;
-        if failed { 0 } else { want }
+        (!failed, want)
     };
-    if len == 0 {
+    if !is_read || len == 0 {
         discard(entry);
-        return Text::NotResident;
+        return if is_read { Text::None } else { Text::NotResident };
     }
     // SAFETY: as above.
     let sql = hash(unsafe { &*text }, len);

@@ -202,6 +202,12 @@ mod tests {
         assert_eq!(parse_fdinfo("pos:\t0\n"), Program { run_time_ns: 0, recursion_misses: 0 });
     }
 
+    /// Our own peak is there and plausible.
+    #[test]
+    fn reads_own_memory() {
+        assert!(peak_rss_bytes().unwrap() > 100_000);
+    }
+
     /// What either of two programs tells of is not lost.
     #[test]
     fn of_two_programs_the_smaller_number_is_lost() {
