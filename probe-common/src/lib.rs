@@ -1,9 +1,9 @@
 //! Wire types between the kernel side and the user side: plain `repr(C)` data, no logic with state.
 //!
 //! In reading order: [`header`] starts every ring record, [`process`], [`socket`], [`sqlite`], [`tls`] and [`file_io`] are the
-//! rooms,
-//! [`hist`] is the bucket arithmetic of in-kernel histograms, [`loss`] names every way an event can be
-//! lost, [`file`] names files, [`rooms`] says which rooms are on, [`rungs`] what the kernel side has to do without, [`kern`] carries the kernel's struct offsets down.
+//! rooms, [`hist`] is the bucket arithmetic of in-kernel histograms, [`loss`] names every way an event can be lost, [`turns`]
+//! keeps two programs on one hook apart, [`file`] names files, [`rooms`] says which rooms are on, [`rungs`] what the kernel side
+//! has to do without, [`kern`] carries the kernel's struct offsets down.
 #![no_std]
 
 pub mod block;
@@ -22,3 +22,4 @@ pub mod rungs;
 pub mod socket;
 pub mod sqlite;
 pub mod tls;
+pub mod turns;

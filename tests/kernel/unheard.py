@@ -26,6 +26,9 @@ def try_to(port: int, host: str = "127.0.0.1", timeout: float | None = None) -> 
         return "refused"
     except TimeoutError:
         return "given up"
+    except ConnectionResetError:
+        # It was, to a server that left at once.
+        return "connected"
     return "connected"
 
 

@@ -237,6 +237,14 @@ impl Server {
         fs::read_to_string(&self.log).context("failed to read the server's log")
     }
 
+    /// Waits until it has printed this line.
+    pub fn wait_for_line(&mut self, line: &str) -> Result<()> {
+        wait::until(line, wait::SOON, || {
+            self.check_alive()?;
+            Ok(self.log()?.lines().any(|said| said == line).then_some(()))
+        })
+    }
+
     /// Waits until every thread of the tree sleeps, in two looks in a row: whatever it had to do for the
     /// requests so far, system calls included, is done.
     pub fn settle(&self) -> Result<()> {

@@ -14,6 +14,7 @@ use probe_common::{
         AckedRaw, CONN_CLOSED, CONN_CONNECTING, CONN_FOLLOWED, CONN_RESET, CONN_SERVER, CONN_UPGRADED, Conn,
         ConnRaw, ListenRaw, UnconnectedRaw,
     },
+    turns::Turns,
 };
 
 use super::conns;
@@ -27,34 +28,29 @@ use crate::{
     },
 };
 
-/// The socket that [`socket_state`] was called for on this processor, and [`socket_state_again`] was not yet.
+/// Which of the two programs below tells of a socket.
 #[map]
-static STATE_TOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static STATE_TURNS: PerCpuArray<Turns> = PerCpuArray::with_max_entries(1, 0);
 
 /// `sock:inet_sock_set_state(sk, oldstate, newstate)`.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub(crate) fn socket_state(ctx: RawTracePointContext) -> i32 {
-    if let Some(told) = STATE_TOLD.get_ptr_mut(0) {
-        // SAFETY: this CPU's slot; what interrupts this program leaves it as it is.
-        unsafe { *told = ctx.arg(0) };
+    if let Some(turns) = STATE_TURNS.get_ptr_mut(0) {
+        // SAFETY: this CPU's slot; see `Turns` for interrupts.
+        unsafe { (*turns).first(ctx.arg(0)) };
     }
     try_state(&ctx).unwrap_or(0)
 }
 
-/// The same, called after it. The kernel leaves a program out while it is under way on the same processor: of what an
-/// interrupt brings meanwhile, which are other sockets, this one tells. An interrupt between the two makes it tell of a
-/// socket twice, which changes nothing.
+/// The same, called after it, for what it was left out of: what an interrupt brought to it. A socket has one state at a time,
+/// so that of an interrupt is another one.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub(crate) fn socket_state_again(ctx: RawTracePointContext) -> i32 {
-    if let Some(told) = STATE_TOLD.get_ptr_mut(0) {
-        // SAFETY: as in `socket_state`, in an interrupt of which this may be.
-        let told = unsafe { &mut *told };
-        if *told == ctx.arg(0) {
-            *told = 0;
-            return 0;
-        }
+    // SAFETY: as in `socket_state`.
+    if STATE_TURNS.get_ptr_mut(0).is_some_and(|turns| unsafe { (*turns).was_left_out(ctx.arg(0)) }) {
+        return try_state(&ctx).unwrap_or(0);
     }
-    try_state(&ctx).unwrap_or(0)
+    0
 }
 
 #[inline(always)]

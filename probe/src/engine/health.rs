@@ -113,7 +113,12 @@ impl Health {
             agent_cpu_ratio: cpu_ns as f64 / elapsed_ns as f64,
             agent_rss_bytes: peak_rss_bytes().unwrap_or(0),
             budget,
-            recursion_misses: programs(kernel).recursion_misses,
+            recursion_misses: told_by_none(
+                programs(kernel).recursion_misses,
+                probes::hooks(probes::every_room()).map(|(_, hook)| hook),
+                // Else it looks as if more was lost than was.
+                kernel.n_taken().unwrap_or(0),
+            ),
         }
     }
 
@@ -146,28 +151,29 @@ struct Program {
 /// From the programs' `/proc/self/fdinfo` (`bpf_prog_show_fdinfo`; `recursion_misses` since 5.12).
 fn programs(kernel: &Kernel) -> Programs {
     let mut sum = Programs::default();
-    let mut misses = BTreeMap::new();
     for (name, fd) in kernel.program_fds() {
         let text =
             fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).unwrap_or_default();
         let one = parse_fdinfo(&text);
         sum.run_time_ns += one.run_time_ns;
-        misses.insert(name.to_owned(), one.recursion_misses);
+        sum.recursion_misses.insert(name.to_owned(), one.recursion_misses);
     }
-    sum.recursion_misses = missed_by_all(misses, probes::hooks(probes::every_room()).map(|(_, hook)| hook));
     sum
 }
 
-/// What no program told of. Of two that are called one after the other (see [`Hook::again`]), the second tells of what the
-/// first was left out of: no more than the smaller number of both is lost.
-fn missed_by_all<'a>(
+/// The misses that no program made up for. Of two that are called one after the other, the first told of what the second was
+/// left out of, and the second of `taken` events that the first was left out of.
+fn told_by_none<'a>(
     mut misses: BTreeMap<String, u64>,
     hooks: impl Iterator<Item = &'a Hook>,
+    taken: u64,
 ) -> BTreeMap<String, u64> {
-    for (program, again) in hooks.filter_map(|hook| Some((hook.program, hook.again?))) {
-        let again = misses.remove(again);
-        let lost = [misses.remove(program), again].into_iter().flatten().min();
-        misses.extend(lost.map(|lost| (program.to_owned(), lost)));
+    for hook in hooks {
+        let Some(again) = hook.again else { continue };
+        if let Some(missed) = misses.get_mut(hook.program) {
+            *missed = missed.saturating_sub(taken);
+            misses.remove(again);
+        }
     }
     misses.retain(|_, missed| *missed > 0);
     misses
@@ -208,9 +214,9 @@ mod tests {
         assert!(peak_rss_bytes().unwrap() > 100_000);
     }
 
-    /// What either of two programs tells of is not lost.
+    /// What either of two programs tells of is not lost; where there is only one of them, what it is left out of is.
     #[test]
-    fn of_two_programs_the_smaller_number_is_lost() {
+    fn what_another_program_told_is_not_lost() {
         const STATE: Hook = Hook {
             program: "state",
             again: Some("again"),
@@ -219,18 +225,16 @@ mod tests {
             since: "",
             purpose: "",
         };
-        let lost = |misses: &[(&str, u64)]| {
-            let named = |(name, missed): &(&str, u64)| ((*name).to_owned(), *missed);
-            missed_by_all(misses.iter().map(named).collect(), [&STATE].into_iter())
+        let named = |misses: &[(&str, u64)]| -> BTreeMap<String, u64> {
+            misses.iter().map(|(name, missed)| ((*name).to_owned(), *missed)).collect()
         };
-        let one = |name: &str, missed| BTreeMap::from([(name.to_owned(), missed)]);
-        assert_eq!(lost(&[("state", 16), ("again", 1), ("other", 0)]), one("state", 1));
-        assert_eq!(lost(&[("state", 16), ("again", 0)]), BTreeMap::new());
-        // Only one of them is attached.
-        assert_eq!(lost(&[("state", 3)]), one("state", 3));
+        let lost = |misses, taken| told_by_none(named(misses), [&STATE].into_iter(), taken);
+        assert_eq!(lost(&[("state", 16), ("again", 3), ("other", 0)], 16), named(&[]));
         assert_eq!(
-            lost(&[("again", 3), ("other", 2)]),
-            BTreeMap::from([("state".to_owned(), 3), ("other".to_owned(), 2)])
+            lost(&[("state", 16), ("again", 3), ("other", 2)], 15),
+            named(&[("state", 1), ("other", 2)])
         );
+        assert_eq!(lost(&[("state", 3)], 0), named(&[("state", 3)]));
+        assert_eq!(lost(&[("again", 3)], 100), named(&[("again", 3)]));
     }
 }

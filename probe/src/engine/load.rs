@@ -16,6 +16,7 @@ use aya::{
 };
 use probe_common::{
     constants::Constants, kern::KernOffsets, loss::LossCause, rooms::Rooms, socket::OpStats, sqlite::Inside,
+    turns::Turns,
 };
 
 use super::{
@@ -89,6 +90,7 @@ pub struct Kernel {
     losses: PerCpuArray<MapData, u64>,
     op_stats: PerCpuArray<MapData, OpStats>,
     sample: Array<MapData, u32>,
+    state_turns: PerCpuArray<MapData, Turns>,
     /// Threads inside SQLite.
     sqlite_inside: HashMap<MapData, u32, Inside>,
     /// Probes on functions, by their programs.
@@ -144,6 +146,7 @@ impl Kernel {
             losses: take(&mut ebpf, "LOSS")?,
             op_stats: take(&mut ebpf, "OP_STATS")?,
             sample: take(&mut ebpf, "SAMPLE")?,
+            state_turns: take(&mut ebpf, "STATE_TURNS")?,
             sqlite_inside: take(&mut ebpf, "SQLITE_INSIDE")?,
             on_functions: Vec::new(),
             tails: take(&mut ebpf, "FILE_IO_TAILS")?,
@@ -236,6 +239,12 @@ impl Kernel {
             }
         }
         Ok(losses)
+    }
+
+    /// Of how many events the first program at the states of sockets was left out, and the second told.
+    pub(super) fn n_taken(&self) -> Result<u64> {
+        let turns = self.undisturbed.call(|| self.state_turns.get(&0, 0));
+        Ok(turns.context("failed to read whose turn it was")?.iter().map(Turns::n_taken).sum())
     }
 
     /// The tables of files, once: whoever drains the ring needs them meanwhile.

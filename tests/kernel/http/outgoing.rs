@@ -88,9 +88,7 @@ fn exact(port: u16, in_tls: bool) -> Result<Outcome> {
     );
     let probe = Probe::attach_with(caller.pid(), &profile, &[])?;
     caller.release()?;
-    wait::until("the caller's last call", wait::SOON, || {
-        Ok(caller.log()?.lines().any(|line| line == "done").then_some(()))
-    })?;
+    caller.wait_for_line("done")?;
     caller.settle()?;
     let outcome = probe.finish()?;
     let report = &outcome.report;
@@ -142,12 +140,9 @@ fn unheard() -> Result<()> {
     );
     let probe = Probe::attach_with(caller.pid(), &profile, &[])?;
     caller.release()?;
-    let said = |line: &str| {
-        wait::until(line, wait::SOON, || Ok(caller.log()?.lines().any(|said| said == line).then_some(())))
-    };
-    said("answered")?;
+    caller.wait_for_line("answered")?;
     drop(upstream);
-    said("done")?;
+    caller.wait_for_line("done")?;
     caller.settle()?;
     let report = probe.finish()?.report;
     report.nothing_lost()?;
@@ -177,9 +172,7 @@ fn unheard_off() -> Result<()> {
     let mut caller = servers::unheard_off(NOBODY, MUTE)?;
     let probe = Probe::attach(caller.pid(), &[])?;
     caller.release()?;
-    wait::until("the caller's last try", wait::SOON, || {
-        Ok(caller.log()?.lines().any(|line| line == "done").then_some(()))
-    })?;
+    caller.wait_for_line("done")?;
     caller.settle()?;
     let report = probe.finish()?.report;
     report.nothing_lost()?;
