@@ -13,7 +13,6 @@ use probe_tests::{
     server::{Uvicorn, certificate},
     servers,
     stats::{self, CLIENT, WIRE, percentile},
-    wait,
 };
 use serde::Deserialize;
 use socket2::{Domain, Socket, Type};
