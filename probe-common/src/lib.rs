@@ -1,4 +1,4 @@
-//! Wire types between the kernel side and the user side: plain `repr(C)` data, no logic with state.
+//! Wire types between the kernel side and the user side: plain `repr(C)` data, no logic with state but for [`turns`].
 //!
 //! In reading order: [`header`] starts every ring record, [`process`], [`socket`], [`sqlite`], [`tls`] and [`file_io`] are the
 //! rooms, [`hist`] is the bucket arithmetic of in-kernel histograms, [`loss`] names every way an event can be lost, [`turns`]

@@ -1,10 +1,12 @@
 //! Two programs on one hook, called one after the other for each event. The kernel leaves a program out while it is under
-//! way on the same processor (`bpf_prog_get_recursion_context`): of what an interrupt brings to the first meanwhile, the
-//! second tells.
+//! way on the same processor (`bpf_prog_get_recursion_context`): of what an interrupt brings to the first meanwhile, and from
+//! Linux 7 on another thread, the second tells.
 
-/// What the two know of one another, per CPU. An interrupt can come between any two lines of this; none comes on top of it.
-/// Three in a row, of which one comes in the last nanoseconds of the second program, can make an event told twice: it must
-/// not matter.
+/// What the two know of one another, per CPU. An interrupt can come between any two lines of this.
+///
+/// It is exact for one interrupt on top of an event. One that comes in the last nanoseconds of the second program leaves its
+/// object behind, until that object's next event: meanwhile an event can be told twice (it must not matter, and counts as
+/// taken), and one of that object not at all (it is missed and not taken). So it is with more threads on top of one another.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Turns {
@@ -111,10 +113,10 @@ mod tests {
         }
     }
 
-    /// What an interrupt left behind that came while the second was all but done makes no event untold, until that object's
-    /// next event, which clears it away.
+    /// What an interrupt left behind that came while the second was all but done hides no event of another object, and the
+    /// next one of its own clears it away; if that is one of which the first is left out, it is missed and not taken.
     #[test]
-    fn what_is_left_behind_hides_nothing() {
+    fn what_is_left_behind_is_cleared_away() {
         for moment in MOMENTS {
             let mut turns = Turns::default();
             event(&mut turns, 1, Some((7, LateInSecond)));
@@ -123,5 +125,8 @@ mod tests {
             assert_eq!(event(&mut turns, 7, None), [1, 0]);
             assert_eq!(event(&mut turns, 2, Some((8, Between))), [1, 1]);
         }
+        let mut turns = Turns::default();
+        event(&mut turns, 1, Some((7, LateInSecond)));
+        assert_eq!((event(&mut turns, 2, Some((7, EarlyInFirst))), turns.n_taken()), ([1, 0], 0));
     }
 }

@@ -42,8 +42,8 @@ pub(crate) fn socket_state(ctx: RawTracePointContext) -> i32 {
     try_state(&ctx).unwrap_or(0)
 }
 
-/// The same, called after it, for what it was left out of: what an interrupt brought to it. A socket has one state at a time,
-/// so that of an interrupt is another one.
+/// The same, called after it, for what it was left out of: what came on top of it. A socket is in one hand at a time, so that
+/// is another one. To tell of one twice changes nothing.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub(crate) fn socket_state_again(ctx: RawTracePointContext) -> i32 {
     // SAFETY: as in `socket_state`.

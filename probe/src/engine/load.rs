@@ -11,8 +11,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray, RingBuf},
     programs::{ProgramError, ProgramFd, uprobe::UProbeLinkId},
+    util::nr_cpus,
 };
 use probe_common::{
     constants::Constants, kern::KernOffsets, loss::LossCause, rooms::Rooms, socket::OpStats, sqlite::Inside,
@@ -239,6 +240,14 @@ impl Kernel {
             }
         }
         Ok(losses)
+    }
+
+    /// Forgets what the first program at the states of sockets was called for before the second was there.
+    fn begin_turns(&mut self) -> Result<()> {
+        let n_cpus =
+            nr_cpus().map_err(|(path, error)| anyhow!(error).context(format!("failed to read {path}")))?;
+        let of_cpus = PerCpuValues::try_from(vec![Turns::default(); n_cpus])?;
+        self.state_turns.set(0, of_cpus, 0).context("failed to begin the turns")
     }
 
     /// Of how many events the first program at the states of sockets was left out, and the second told.

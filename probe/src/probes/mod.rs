@@ -42,8 +42,8 @@ pub struct Spec {
 pub struct Hook {
     /// Name of the program in the object.
     pub program: &'static str,
-    /// The program that is called after it. The kernel leaves a program out while it is under way on the same processor: of
-    /// what an interrupt brings meanwhile, the other one tells.
+    /// The program that is called after it, for what the kernel left it out of because it was under way on the same
+    /// processor; see `probe_common::turns`.
     pub again: Option<&'static str>,
     /// The tracepoint.
     pub tracepoint: &'static str,

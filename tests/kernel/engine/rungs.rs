@@ -107,8 +107,10 @@ fn what_interrupts_a_program_is_told() -> Result<()> {
     let server = Uvicorn::new("asyncio", "h11").start()?;
     let load = Load::fast(server.addr(), 4, 100, mix()).fresh();
     let mut gaps = Vec::new();
+    let mut programs = Vec::new();
     for forced in [vec![], vec!["--force-rung", rungs::INTERRUPTED]] {
         let probe = Probe::attach(server.pid(), &forced)?;
+        programs.push(probe.programs()?.len());
         let log = load.run()?;
         let report = finish(probe, &server)?.report;
         report.matches_exactly(&log.sums()).with_context(|| format!("with {forced:?}"))?;
@@ -120,6 +122,7 @@ fn what_interrupts_a_program_is_told() -> Result<()> {
         gaps.push(report.at::<Value>("/health/blind_spots")?);
     }
     ensure!(gaps[0] == gaps[1], "{gaps:?}");
+    ensure!(programs[0] == programs[1] + 1, "{programs:?} programs");
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use std::{
     ffi::c_int,
     fs::File,
     io::{self, Read as _, Write as _},
+    os::unix::fs::FileExt as _,
     process::{Command, Stdio},
     ptr,
     sync::OnceLock,
@@ -98,6 +99,11 @@ fn not_resident() -> Result<&'static str> {
     // SAFETY: a whole page of a constant, which is read again from the program's file when it is next looked at.
     let code = unsafe { libc::madvise(page.as_ptr().cast_mut().cast(), page.len(), libc::MADV_DONTNEED) };
     ensure!(code == 0, "failed to let go of a page: {}", io::Error::last_os_error());
+    // `proc_pid_pagemap(5)`: 64 bits a page, the highest one if it is in memory.
+    let mut entry = [0; 8];
+    let place = page.as_ptr() as u64 / 4096 * 8;
+    File::open("/proc/self/pagemap")?.read_exact_at(&mut entry, place)?;
+    ensure!(u64::from_ne_bytes(entry) >> 63 == 0, "a text is still in memory");
     // SAFETY: ASCII, as written above; looking at it here would bring it back.
     Ok(unsafe { std::str::from_utf8_unchecked(&page[..SELECT.len()]) })
 }

@@ -96,18 +96,28 @@ impl Kernel {
         }
         let interrupted = hook.again.is_some() && without.iter().any(|forced| forced == rungs::INTERRUPTED);
         let first = (!interrupted).then_some(hook.program);
+        let programs = || first.into_iter().chain(hook.again);
+        // All of them before the first is attached, so that little comes between the two.
+        for name in programs() {
+            load(self.program(name)?)?;
+        }
         // The kernel calls them in the order in which they are attached.
-        for name in first.into_iter().chain(hook.again) {
-            let program = self.ebpf.program_mut(name).context("the object has no such program")?;
-            load(program)?;
+        for name in programs() {
             if self.tracepoints.has(hook) {
-                tracepoints::attach(program, hook)?;
+                tracepoints::attach(self.program(name)?, hook)?;
             } else {
-                let program: &mut RawTracePoint = program.try_into()?;
+                let program: &mut RawTracePoint = self.program(name)?.try_into()?;
                 program.attach(hook.tracepoint)?;
             }
         }
+        if hook.again.is_some() {
+            self.begin_turns()?;
+        }
         Ok(())
+    }
+
+    fn program(&mut self, name: &str) -> Result<&mut Program> {
+        self.ebpf.program_mut(name).context("the object has no such program")
     }
 
     /// Loads and attaches each hook on its own, and detaches them again.
