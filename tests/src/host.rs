@@ -107,13 +107,6 @@ pub fn listener(port: u16) -> Result<ListenerState> {
     })
 }
 
-/// Cores that are on, whoever may use them.
-pub fn n_cores() -> Result<u64> {
-    let text = fs::read_to_string("/proc/stat")?;
-    let of_one = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' '));
-    Ok(text.lines().filter(of_one).count() as u64)
-}
-
 /// For how long a thread has run so far, nanoseconds.
 pub fn ran_ns(tid: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{tid}/schedstat"))?;

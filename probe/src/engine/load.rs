@@ -247,7 +247,7 @@ impl Kernel {
         let n_cpus =
             nr_cpus().map_err(|(path, error)| anyhow!(error).context(format!("failed to read {path}")))?;
         let of_cpus = PerCpuValues::try_from(vec![Turns::default(); n_cpus])?;
-        self.state_turns.set(0, of_cpus, 0).context("failed to begin the turns")
+        self.undisturbed.call(|| self.state_turns.set(0, of_cpus, 0)).context("failed to begin the turns")
     }
 
     /// Of how many events the first program at the states of sockets was left out, and the second told.
